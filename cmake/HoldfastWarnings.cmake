@@ -1,0 +1,17 @@
+# One interface target carries the warning set, so that every folder builds under the same rules.
+add_library(holdfast_warnings INTERFACE)
+target_compile_options(
+  holdfast_warnings
+  INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
+            -Wnon-virtual-dtor -Woverloaded-virtual -Wnull-dereference -Wimplicit-fallthrough -Wswitch-enum -Werror
+)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # -Wnull-dereference and -Wstringop-overflow see ghosts in inlined library code under sanitizers.
+  target_compile_options(holdfast_warnings INTERFACE -Wduplicated-cond -Wlogical-op)
+  if(CMAKE_CXX_FLAGS MATCHES "fsanitize")
+    target_compile_options(holdfast_warnings INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized)
+  endif()
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(holdfast_warnings INTERFACE -Wthread-safety)
+endif()

@@ -1,0 +1,73 @@
+#include "base/threads.h"
+
+#include <pthread.h>
+
+namespace holdfast {
+
+ThreadPool::ThreadPool(std::string name, std::size_t threads, std::size_t queue_max)
+    : queue_max_{queue_max} {
+    threads_.reserve(threads);
+    for (std::size_t i = 0; i < threads; ++i) {
+        threads_.emplace_back([this, label = name + "-" + std::to_string(i)] {
+            name_this_thread(label);
+            work();
+        });
+    }
+}
+
+ThreadPool::~ThreadPool() {
+    {
+        const std::lock_guard lock{mutex_};
+        closing_ = true;
+    }
+    changed_.notify_all();
+    threads_.clear();
+}
+
+bool ThreadPool::try_submit(std::function<void()> task) {
+    {
+        const std::lock_guard lock{mutex_};
+        if (closing_ || tasks_.size() >= queue_max_) {
+            return false;
+        }
+        tasks_.push_back(std::move(task));
+    }
+    changed_.notify_all();
+    return true;
+}
+
+bool ThreadPool::submit(std::function<void()> task, std::stop_token stop) {
+    {
+        std::unique_lock lock{mutex_};
+        changed_.wait(lock, stop, [this] { return closing_ || tasks_.size() < queue_max_; });
+        if (closing_ || tasks_.size() >= queue_max_) {
+            return false;
+        }
+        tasks_.push_back(std::move(task));
+    }
+    changed_.notify_all();
+    return true;
+}
+
+void ThreadPool::work() {
+    while (true) {
+        std::function<void()> task;
+        {
+            std::unique_lock lock{mutex_};
+            changed_.wait(lock, [this] { return closing_ || !tasks_.empty(); });
+            if (tasks_.empty()) {
+                return;
+            }
+            task = std::move(tasks_.front());
+            tasks_.pop_front();
+        }
+        changed_.notify_all();
+        task();
+    }
+}
+
+void name_this_thread(const std::string& name) {
+    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+}
+
+}  // namespace holdfast
