@@ -1,0 +1,59 @@
+#pragma once
+
+#include "base/error.h"
+#include "base/json.h"
+#include "control/http/message.h"
+#include "control/route.h"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::control {
+
+/// `{"code","message","target"?,"details"?,"additionalInfo"}`: the inside of ARM's `error`.
+/// `details` is left out when there are none, never null. `activity_id` may be empty.
+[[nodiscard]] Json error_object(const Error& error, std::string_view activity_id);
+/// `{"error": error_object}`
+[[nodiscard]] Json error_body(const Error& error, std::string_view activity_id);
+/// The reply for a failed request: status, envelope, x-ms-error-code, and WWW-Authenticate (401),
+/// Retry-After (429, 503) where they belong.
+[[nodiscard]] Reply error_reply(const Error& error, const Request& request);
+/// A user-facing error as jobs and protectionStatus show it: code, message, recommendedAction,
+/// details, isRetryable…
+[[nodiscard]] Json user_facing_error(const Error& error, std::string_view activity_id);
+
+/// x-ms-request-id, x-ms-correlation-request-id, x-ms-client-request-id (when sent), Cache-Control,
+/// Strict-Transport- Security: on every reply.
+void add_common_headers(const Request& request, Reply& reply);
+
+/// Checked against the rules of DESIGN: missing is kMissingApiVersion; malformed or before
+/// 2021-01-01 is kInvalidApiVersion. `yyyy-mm-dd` with an optional `-preview` suffix. Returns it as
+/// sent.
+[[nodiscard]] std::string require_api_version(const Request& request);
+
+inline constexpr std::size_t kPageSizeMax = 1000;
+
+/// `{"value":[…],"nextLink"?}` for one page of `items`, which are in a stable order and have an
+/// `id`. Honours `$top` and `$skipToken` of the request; nextLink is absolute and carries every
+/// other query parameter on. Throws kInvalidParameter for a token or number that is none.
+[[nodiscard]] Reply list_reply(
+    const RequestContext& context, std::vector<Json> items, std::size_t page_size = kPageSizeMax
+);
+
+/// A strong ETag for a stored version number: `"0000002a"`.
+[[nodiscard]] std::string make_etag(std::uint64_t version);
+/// Honours If-Match and If-None-Match before a write. `current` is the stored resource's ETag,
+/// nothing when there is no such resource. Throws kPreconditionFailed.
+void check_preconditions(const Request& request, const std::optional<std::string>& current);
+
+/// `{base}{path}?api-version={version}`: what Azure-AsyncOperation and Location hold. `path` begins
+/// with a slash.
+[[nodiscard]] std::string absolute_url(const RequestContext& context, std::string_view path);
+
+/// An id's path form: each segment percent-encoded where a URL needs it.
+[[nodiscard]] std::string url_path(std::string_view resource_id);
+
+}  // namespace holdfast::control

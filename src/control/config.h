@@ -1,0 +1,122 @@
+#pragma once
+
+#include "base/error.h"
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::control {
+
+struct ServerConfig {
+    std::string listen_host = "127.0.0.1";
+    int listen_port =
+        8443;  ///< 0: the system chooses; the port is printed and written to <state>/server.json.
+    /// DNS names and IP addresses in the certificate, and the only ones the self-made CA may sign
+    /// for.
+    std::vector<std::string> names = {"localhost", "127.0.0.1", "::1"};
+    std::string public_url;  ///< Origin behind a proxy, `https://backup.example.org`; empty: what
+                             ///< the client asked for.
+    std::filesystem::path tls_certificate;  ///< PEM chain; empty: self-made CA and leaf.
+    std::filesystem::path tls_key;
+    std::size_t connections_max = 10000;
+    std::size_t threads = 4;  ///< Workers that run requests.
+    std::size_t body_bytes_max = 4 * 1024 * 1024;
+    std::size_t header_bytes_max = 32 * 1024;
+    std::chrono::milliseconds handshake_timeout{10'000};
+    std::chrono::milliseconds header_timeout{15'000};
+    std::chrono::milliseconds body_timeout{60'000};
+    std::chrono::milliseconds write_timeout{60'000};
+    std::chrono::milliseconds idle_timeout{75'000};
+    std::chrono::milliseconds shutdown_timeout{10'000};
+};
+
+struct StateConfig {
+    std::filesystem::path directory = "/var/lib/holdfast";
+};
+
+struct VaultsConfig {
+    std::filesystem::path directory;  ///< One subdirectory per vault; empty: <state>/vaults.
+    bool verify_writes = true;        ///< Decrypt and rehash every pack before it is published.
+    int compression_level = 1;
+};
+
+struct KeysConfig {
+    std::filesystem::path kek_file;  ///< Empty: <state>/keys/kek.key.
+};
+
+/// A named place that restores may write to: `https://<this server>/restore/<name>`.
+struct RestoreContainer {
+    std::string name;
+    std::filesystem::path directory;
+};
+
+struct RestoreConfig {
+    std::filesystem::path
+        file_root;  ///< `file://` targets lie beneath it; empty: none are allowed.
+    std::vector<RestoreContainer> containers;
+};
+
+struct PostgresConfig {
+    std::vector<std::filesystem::path> bin_directories;  ///< Searched before the Debian layout.
+    std::chrono::milliseconds lock_wait_timeout{300'000};
+};
+
+struct JobsConfig {
+    std::size_t max_jobs = 2;
+    std::size_t max_jobs_per_server = 1;
+};
+
+struct ServiceConfig {
+    std::string subscription_id;  ///< Empty: made at the first start and kept.
+    std::string subscription_name = "Holdfast";
+    std::string tenant_id;  ///< Empty: made at the first start and kept.
+    std::string location = "local";
+    std::string resource_group = "default";
+};
+
+struct LogConfig {
+    std::string level = "info";
+};
+
+/// What `holdfast serve` runs with. docs/operating/configuration.md is generated from the table in
+/// config.cc.
+struct Config {
+    ServerConfig server;
+    StateConfig state;
+    VaultsConfig vaults;
+    KeysConfig keys;
+    RestoreConfig restore;
+    PostgresConfig postgres;
+    JobsConfig jobs;
+    ServiceConfig service;
+    LogConfig log;
+};
+
+/// Where the values come from; the first that names a key wins: flags, environment, file, default.
+struct ConfigSources {
+    /// Key (`server.listen`) to text, from `--set server.listen=…` and the named flags.
+    std::vector<std::pair<std::string, std::string>> flags;
+    /// The process environment; HOLDFAST_SERVER_LISTEN sets server.listen. Other names are not
+    /// looked at, unknown HOLDFAST_ names are refused (but for the client's own, listed in
+    /// config.cc).
+    std::map<std::string, std::string> environment;
+    /// Read when given; a missing file is an error then. Without it /etc/holdfast/holdfast.toml is
+    /// read if it exists.
+    std::optional<std::filesystem::path> file;
+};
+
+/// Merges and checks everything, filling the paths that depend on the state directory. Throws
+/// kConfigInvalid with file:line (or the flag or variable), what is wrong and what is allowed;
+/// unknown keys are refused.
+[[nodiscard]] Config load_config(const ConfigSources& sources);
+
+/// The reference page, from the same table that the parser reads.
+[[nodiscard]] std::string describe_config();
+
+}  // namespace holdfast::control

@@ -1,0 +1,84 @@
+#pragma once
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/threads.h"
+#include "control/route.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+namespace holdfast::catalog {
+class Catalog;
+struct OperationRecord;
+}  // namespace holdfast::catalog
+
+namespace holdfast::control {
+
+enum class OperationOutcome { kInProgress, kSucceeded, kFailed, kCanceled };
+
+/// What an operation works on and how it is shown.
+struct OperationSpec {
+    std::string kind;      ///< `validateForBackup`, `restore`…: for the log and the audit trail.
+    std::string vault_id;  ///< ARM id of the vault: where the status URL lies and whose readers may
+                           ///< poll it.
+    std::string location;  ///< For the Location URL.
+    std::string job_id;    ///< Full ARM id of the job that this operation started; empty when none.
+    std::string object_type = "OperationJobExtendedInfo";
+};
+
+/// ARM's long-running operations, durable: a row is committed before the client hears of it, a
+/// restart neither loses nor repeats one. Work that was running when the process ended is reported
+/// Failed (kInterrupted). Rows expire after seven days. Safe from any thread.
+class Operations {
+public:
+    /// `catalog` and `clock` outlive this. Marks what a former process left in progress as Failed.
+    Operations(catalog::Catalog& catalog, Clock& clock);
+    /// Stops accepting, asks running work to stop, waits for it.
+    ~Operations();
+
+    /// An operation that is already done, e.g. because the job is registered. Returns its id.
+    [[nodiscard]] std::string completed(
+        const RequestContext& context, const OperationSpec& spec, Json properties = nullptr
+    );
+
+    /// Runs `work` on the bounded "operations" pool. What it returns becomes the operation's
+    /// `properties` (null: none); what it throws its error. Throws kTooManyRequests when the pool's
+    /// queue is full; then nothing was recorded.
+    [[nodiscard]] std::string start(
+        const RequestContext& context,
+        const OperationSpec& spec,
+        std::function<Json(std::stop_token)> work
+    );
+
+    /// 202, empty body, Azure-AsyncOperation, Location, Retry-After: 1.
+    [[nodiscard]] Reply accepted(const RequestContext& context, const std::string& operation_id)
+        const;
+    /// `status` (200 or 201) with the resource's body and Azure-AsyncOperation.
+    [[nodiscard]] Reply with_resource(
+        const RequestContext& context, const std::string& operation_id, int status, Json resource
+    ) const;
+
+    /// GET …/operationStatus/{operationId}: 200 with the status body; Retry-After: 1 while running.
+    /// Authorizes the caller on the operation's vault.
+    [[nodiscard]] Reply status_reply(const RequestContext& context, const std::string& operation_id)
+        const;
+    /// GET …/operationResults/{operationId}: 202 while running, then 200 with the result, or the
+    /// error.
+    [[nodiscard]] Reply result_reply(const RequestContext& context, const std::string& operation_id)
+        const;
+
+    /// Removes rows past their expiry. Called by the server's housekeeping.
+    std::size_t remove_expired();
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace holdfast::control

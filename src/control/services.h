@@ -1,0 +1,35 @@
+#pragma once
+
+#include "base/clock.h"
+
+namespace holdfast::catalog {
+class Catalog;
+class SecretStore;
+}  // namespace holdfast::catalog
+
+namespace holdfast::jobs {
+class Engine;
+}  // namespace holdfast::jobs
+
+namespace holdfast::control {
+
+class Audit;
+class Authorizer;
+class Operations;
+struct Config;
+
+/// The object graph as handlers see it: built once in server.cc, alive while requests run. Every
+/// member may be used from any thread. Include the header of what you use; this one only names the
+/// types.
+struct Services {
+    const Config& config;
+    Clock& clock;
+    catalog::Catalog& catalog;
+    catalog::SecretStore& secrets;
+    jobs::Engine& jobs;
+    Authorizer& authorizer;
+    Operations& operations;
+    Audit& audit;
+};
+
+}  // namespace holdfast::control
