@@ -1,0 +1,157 @@
+#pragma once
+
+#include "base/error.h"
+#include "base/secret.h"
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::postgres {
+
+/// libpq's sslmode.
+enum class SslMode { kDisable, kAllow, kPrefer, kRequire, kVerifyCa, kVerifyFull };
+
+/// `verify-full`. parse accepts libpq's words and .NET's (`VerifyFull`), without case.
+[[nodiscard]] std::string_view ssl_mode_name(SslMode mode) noexcept;
+[[nodiscard]] std::optional<SslMode> parse_ssl_mode(std::string_view text) noexcept;
+
+/// Where and as whom to connect. Move-only because of the password; clone() copies on purpose.
+struct ConnectionParameters {
+    std::string host;  ///< Name, address, or the directory of a Unix socket (begins with `/`).
+    int port = 5432;
+    std::string user;
+    Secret password;  ///< Empty: none is sent.
+    std::string database =
+        "postgres";  ///< A name, never a conninfo string, whatever it looks like.
+    std::optional<SslMode>
+        ssl_mode;  ///< Absent: verify-full; prefer for loopback addresses and Unix sockets.
+    /// File of trusted certificates, or their PEM text itself. Empty: the system's.
+    std::string ssl_root_cert;
+    std::chrono::seconds connect_timeout{15};
+    std::string application_name = "holdfast";
+
+    [[nodiscard]] ConnectionParameters clone() const;
+    [[nodiscard]] ConnectionParameters with_database(std::string_view name) const;
+    /// The mode that will be used.
+    [[nodiscard]] SslMode effective_ssl_mode() const;
+    /// `user@host:port/database`, for messages. Never the password.
+    [[nodiscard]] std::string describe() const;
+};
+
+/// True for Unix socket directories, `localhost`, 127.0.0.0/8 and ::1.
+[[nodiscard]] bool is_loopback(std::string_view host);
+
+/// Warnings a user should see for these parameters (a TLS mode that does not prove who the server
+/// is, over a network).
+[[nodiscard]] std::vector<std::string> tls_warnings(const ConnectionParameters& parameters);
+
+/// Makes the conninfo string `key='value' …` with libpq's escaping, safe for any value without NUL.
+/// For children that take only `--dbname=`.
+[[nodiscard]] std::string make_conninfo(
+    const std::vector<std::pair<std::string, std::string>>& keywords
+);
+
+/// `"odd ""name"`; always quoted.
+[[nodiscard]] std::string quote_identifier(std::string_view name);
+/// `'it''s'`, with E'' when it holds a backslash.
+[[nodiscard]] std::string quote_literal(std::string_view text);
+
+/// What a secret value holds. What it does not say stays empty.
+struct SecretConnection {
+    std::string host;
+    std::optional<int> port;
+    std::string user;
+    Secret password;
+    std::string database;
+    std::optional<SslMode> ssl_mode;
+    std::string ssl_root_cert;
+};
+
+/// A secret is a bare password, a libpq URI (`postgresql://user:password@host:port/db?sslmode=…`)
+/// or an ADO.NET string
+/// (`Server=h;Port=5432;Database=d;User Id=u;Password=p;Ssl Mode=Require`). Throws kSecretFormat,
+/// without any part of the value, when it begins like one of the latter two and is not well formed,
+/// or is empty.
+[[nodiscard]] SecretConnection parse_secret_value(const Secret& value);
+
+/// Uses what the secret says about user, password and TLS mode; the server's own host and port win
+/// (a secret never redirects a connection): they are taken only where `parameters` has none.
+void apply_secret(ConnectionParameters& parameters, SecretConnection secret);
+
+/// Rows of a query, all text. Owns its memory.
+class QueryResult {
+public:
+    struct Deleter {
+        void operator()(void* result) const noexcept;
+    };
+    explicit QueryResult(void* pg_result) noexcept;
+
+    [[nodiscard]] std::size_t row_count() const noexcept;
+    [[nodiscard]] bool is_null(std::size_t row, std::string_view column) const;
+    /// The value; empty when null. Throws kInternal for an unknown column.
+    [[nodiscard]] std::string text(std::size_t row, std::string_view column) const;
+    [[nodiscard]] std::optional<std::string> optional_text(std::size_t row, std::string_view column)
+        const;
+    [[nodiscard]] std::int64_t integer(std::size_t row, std::string_view column) const;
+    [[nodiscard]] bool boolean(std::size_t row, std::string_view column) const;
+
+private:
+    [[nodiscard]] int column_index(std::string_view column) const;
+    std::unique_ptr<void, Deleter> result_;
+};
+
+struct QueryOptions {
+    std::stop_token stop = {};
+    std::chrono::milliseconds timeout{60000};
+};
+
+/// A session with a PostgreSQL server (libpq). One thread at a time. Sets client_encoding UTF8, an
+/// empty search_path (names are resolved in pg_catalog only: nothing a database user made can be
+/// called by accident), and, so that the session never waits on application locks for long,
+/// lock_timeout.
+class Connection {
+public:
+    /// Throws kServerUnreachable, kServerAuthFailed, kDatabaseNotFound, kServerTls, kTimeout,
+    /// kCancelled.
+    [[nodiscard]] static Connection open(
+        const ConnectionParameters& parameters, std::stop_token stop = {}
+    );
+    Connection(Connection&&) noexcept;
+    Connection& operator=(Connection&&) noexcept;
+    ~Connection();
+
+    /// Runs one statement with text parameters ($1…; nullopt is NULL). On stop or timeout the
+    /// statement is cancelled on the server. Throws kPostgresQuery (properties["sqlstate"], the
+    /// server's message in details), kServerConnectionClosed, kMissingDatabasePermissions (42501),
+    /// kCancelled, kTimeout.
+    QueryResult query(
+        const std::string& sql,
+        const std::vector<std::optional<std::string>>& parameters = {},
+        const QueryOptions& options = {}
+    );
+    /// Runs one or more statements without parameters (simple protocol); returns the last one's
+    /// rows.
+    QueryResult execute(const std::string& sql, const QueryOptions& options = {});
+
+    /// 150004 for 15.4.
+    [[nodiscard]] int server_version() const noexcept;
+    [[nodiscard]] int server_major() const noexcept { return server_version() / 10000; }
+    [[nodiscard]] bool uses_tls() const noexcept;
+    [[nodiscard]] const std::string& database() const noexcept;
+
+private:
+    struct State;
+    explicit Connection(std::unique_ptr<State> state) noexcept;
+    std::unique_ptr<State> state_;
+};
+
+/// Takes passwords and conninfo strings out of a message of libpq, pg_dump or pg_restore.
+[[nodiscard]] std::string redact(std::string_view message, const ConnectionParameters& parameters);
+
+}  // namespace holdfast::postgres
