@@ -162,13 +162,13 @@ std::optional<Record> View::get(std::string_view key) const {
     if (!document) {
         return std::nullopt;
     }
-    return parse_own_json(*document).get<Record>();
+    return parse_own_json(*document).template get<Record>();
 }
 
 template <typename Record>
 void View::each(const Query& query, const std::function<bool(const Record&)>& visitor) const {
     visit_documents(RecordTraits<Record>::kTable, query, [&](const std::string& document) {
-        return visitor(parse_own_json(document).get<Record>());
+        return visitor(parse_own_json(document).template get<Record>());
     });
 }
 

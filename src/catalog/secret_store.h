@@ -11,6 +11,11 @@
 
 namespace holdfast::catalog {
 
+struct SecretProperties {
+    std::string content_type = {};
+    Json tags = Json::object();
+};
+
 /// The built-in secret store, in Key Vault's shape: stores (vault names) of named secrets with
 /// versions. Values are sealed with AES-256-GCM under a key derived from the service's KEK, bound
 /// to store, name and version, so that rows can't be swapped. Safe from any thread.
@@ -23,11 +28,6 @@ public:
     /// `sealing_key`: 32 bytes, used for nothing else.
     SecretStore(Catalog& catalog, Secret sealing_key, Clock& clock);
 
-    struct Properties {
-        std::string content_type = {};
-        Json tags = Json::object();
-    };
-
     /// Adds a version and makes it the newest. Throws kInvalidParameter for a name that is not
     /// [0-9A-Za-z-]{1,127} or a value too long. The caller's transaction decides when it becomes
     /// durable.
@@ -36,7 +36,7 @@ public:
         std::string_view store,
         std::string_view name,
         const Secret& value,
-        const Properties& properties = {}
+        const SecretProperties& properties = {}
     );
 
     /// The newest version when `version` is empty. Nothing when there is none.
