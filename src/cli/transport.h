@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace holdfast::cli {
+
+struct Request {
+    std::string method = "GET";
+    std::string url;  ///< Absolute, https.
+    std::map<std::string, std::string> headers = {};
+    std::string body = {};
+};
+
+struct Response {
+    int status = 0;
+    std::map<std::string, std::string> headers = {};  ///< Names in lower case.
+    std::string body = {};
+
+    /// "" when absent.
+    [[nodiscard]] const std::string& header(const std::string& lower_case_name) const;
+};
+
+/// Sends one request and returns the answer, whatever its status. Tests script one.
+class Transport {
+public:
+    virtual ~Transport() = default;
+    /// Throws kServerNotReachable, kServerTls (the certificate is not trusted) or kTimeout.
+    virtual Response send(const Request& request) = 0;
+};
+
+struct HttpsOptions {
+    std::string ca_file = {
+    };  ///< PEM; only what it signed is trusted. Empty: the system's certificates.
+    std::chrono::milliseconds deadline{120'000
+    };  ///< For one request, from connect to the last byte.
+};
+
+/// Keeps one TLS connection to the last host. Not safe for use by several threads at once.
+[[nodiscard]] std::unique_ptr<Transport> make_https_transport(HttpsOptions options);
+
+}  // namespace holdfast::cli
