@@ -73,13 +73,13 @@ struct RestoreCheck {
 };
 
 /// Databases held in a recovery point, in the order of their names.
-[[nodiscard]] std::vector<std::string> databases_in(StreamSource& source);
+[[nodiscard]] std::vector<std::string> databases_in(const StreamSource& source);
 
 /// Checks the target: kDatabaseExists, kRestoreToLowerVersion, kClientToolMissing,
 /// kRestoreItemNotFound are thrown; what can be cured by statements is returned.
 [[nodiscard]] RestoreCheck check_restore(
     const ConnectionParameters& target,
-    StreamSource& source,
+    const StreamSource& source,
     const ClientTools& tools,
     const RestoreOptions& options
 );
@@ -89,7 +89,7 @@ struct RestoreCheck {
 /// and nothing else.
 [[nodiscard]] LogicalRestore run_logical_restore(
     const ConnectionParameters& target,
-    StreamSource& source,
+    const StreamSource& source,
     const ClientTools& tools,
     const RestoreOptions& options
 );

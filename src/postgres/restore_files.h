@@ -18,12 +18,12 @@ enum class RolePasswords { kLeaveOut, kInclude };
 /// `_roles.sql`: CREATE ROLE, attributes and memberships, guarded so that a role that exists is
 /// altered, not an error. With kInclude throws kMissingDatabasePermissions when the backup's role
 /// could not read the hashes.
-[[nodiscard]] std::string render_roles_sql(StreamSource& source, RolePasswords passwords);
+[[nodiscard]] std::string render_roles_sql(const StreamSource& source, RolePasswords passwords);
 /// `_tablespace.sql`.
-[[nodiscard]] std::string render_tablespaces_sql(StreamSource& source);
+[[nodiscard]] std::string render_tablespaces_sql(const StreamSource& source);
 /// `_schema.sql`: definitions of every database, for reading. Runs `pg_restore --schema-only`.
 [[nodiscard]] std::string render_schema_sql(
-    StreamSource& source, const ClientTools& tools, std::stop_token stop
+    const StreamSource& source, const ClientTools& tools, std::stop_token stop
 );
 
 /// One `<prefix>_database_<db>.sql`.
@@ -44,7 +44,7 @@ struct RestoreScriptInput {
 
 /// `databases/DB/settings.json` of a recovery point.
 [[nodiscard]] DatabaseInfo read_database_settings(
-    StreamSource& source, const std::string& database
+    const StreamSource& source, const std::string& database
 );
 
 }  // namespace holdfast::postgres
