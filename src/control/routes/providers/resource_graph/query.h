@@ -1,0 +1,89 @@
+#pragma once
+
+#include "base/clock.h"
+#include "base/json.h"
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::control {
+
+/// The part of the Kusto query language that the resource graph answers: a table, then any number
+/// of `where` and `extend` operators in any order, over expressions of columns, dynamic properties,
+/// literals, comparisons, `and`, `or`, `not`, and the functions of kFunctions in query.cc. Whatever
+/// else a text holds is an error with its place.
+struct GraphExpression {
+    enum class Kind {
+        kString,    ///< text
+        kNumber,    ///< number
+        kBool,      ///< number is 0 or 1
+        kDatetime,  ///< instant
+        kColumn,    ///< text: a column of the table or of an earlier extend
+        kMember,    ///< children[0] . text
+        kIndex,     ///< children[0] [ number ]
+        kCall,      ///< text ( children )
+        kEqual,     ///< children[0] == children[1]; with fold_case: =~
+        kNotEqual,
+        kIn,  ///< children[0] in (children[1..]); with fold_case: in~
+        kNotIn,
+        kLess,
+        kLessOrEqual,
+        kGreater,
+        kGreaterOrEqual,
+        kStartsWith,
+        kContains,
+        kAnd,
+        kOr,
+    };
+
+    Kind kind = Kind::kString;
+    std::size_t position = 0;  ///< Of its first character, counted from 1.
+    std::string text = {};
+    double number = 0;
+    Instant instant = {};
+    bool fold_case = false;
+    std::vector<GraphExpression> children = {};
+};
+
+struct GraphOperator {
+    enum class Kind { kWhere, kExtend };
+    Kind kind = Kind::kWhere;
+    std::string column = {};  ///< kExtend: what is defined.
+    GraphExpression expression;
+};
+
+struct GraphQuery {
+    std::string table;  ///< As written.
+    std::size_t table_position = 1;
+    std::vector<GraphOperator> operators;
+};
+
+/// Throws kInvalidQuery with the position of the first thing that is not understood.
+[[nodiscard]] GraphQuery parse_graph_query(std::string_view text);
+
+/// Throws kInvalidQuery unless every column named is one of `columns` or defined by an earlier
+/// extend.
+void check_columns(const GraphQuery& query, const std::vector<std::string_view>& columns);
+
+/// Applies the operators in order to `row`, which gains the extended columns. Returns whether it
+/// passed every where.
+[[nodiscard]] bool evaluate(const GraphQuery& query, Json& row);
+
+/// What every row that passes must satisfy, for asking the catalog for less: the values that the
+/// conjunction of all `where`s leaves for `path` ("type", "properties.status"; columns extended
+/// from a plain path count as that path). Compared without case. Nothing when the query does not
+/// restrict it in a way that can be seen.
+[[nodiscard]] std::optional<std::vector<std::string>> allowed_values(
+    const GraphQuery& query, std::string_view path
+);
+
+/// The latest instant that every passing row's `path` must be later than, when there is one.
+[[nodiscard]] std::optional<Instant> later_than(const GraphQuery& query, std::string_view path);
+
+[[noreturn]] void throw_query_fault(std::size_t position, const std::string& problem);
+
+}  // namespace holdfast::control

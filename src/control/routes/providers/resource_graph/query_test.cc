@@ -1,0 +1,185 @@
+#include "control/routes/providers/resource_graph/query.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace holdfast::control {
+namespace {
+
+// The texts that the az extension sends, letter for letter, spaces included.
+const std::string kVaults = "resources | where type =~ 'microsoft.dataprotection/backupvaults'";
+const std::string kInstances =
+    "RecoveryServicesResources | where type =~ "
+    "'microsoft.dataprotection/backupvaults/backupinstances'"
+    "| extend vaultName = split(split(id, '/Microsoft.DataProtection/backupVaults/')[1],'/')[0]"
+    "| extend protectionState = properties.currentProtectionState"
+    "| extend datasourceId = properties.dataSourceInfo.resourceID";
+const std::string kJobs =
+    "RecoveryServicesResources | where type =~ 'microsoft.dataprotection/backupvaults/backupjobs'"
+    "| extend vaultName = properties.vaultName| extend status = properties.status"
+    "| extend operation = case( tolower(properties.operationCategory) startswith 'backup' and "
+    "properties.isUserTriggered == 'true', strcat('OnDemand',properties.operationCategory), "
+    "tolower(properties.operationCategory) startswith 'backup' and properties.isUserTriggered == "
+    "'false', strcat('Scheduled', properties.operationCategory), type =~ "
+    "'microsoft.dataprotection/backupVaults/backupJobs', properties.operationCategory, 'Invalid')"
+    "| extend datasourceId = properties.dataSourceId";
+
+Json job_row(bool by_user) {
+    return {
+        {"id",
+         "/subscriptions/s/resourceGroups/rg/providers/Microsoft.DataProtection/backupVaults/V"},
+        {"name", "j"},
+        {"type", "microsoft.dataprotection/backupvaults/backupjobs"},
+        {"resourceGroup", "rg"},
+        {"properties",
+         {{"vaultName", "V"},
+          {"status", "Completed"},
+          {"operationCategory", "Backup"},
+          {"isUserTriggered", by_user},
+          {"dataSourceId", "/x/DB"},
+          {"dataSourceType", "Microsoft.DBforPostgreSQL/flexibleServers"},
+          {"startTime", "2026-01-02T03:04:05.0000000Z"},
+          {"endTime", nullptr}}}
+    };
+}
+
+bool passes(const std::string& text, Json row) {
+    return evaluate(parse_graph_query(text), row);
+}
+
+std::string fault_of(const std::string& text) {
+    try {
+        GraphQuery query = parse_graph_query(text);
+        check_columns(query, {"id", "name", "type", "resourceGroup", "properties"});
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kInvalidQuery);
+        EXPECT_FALSE(error.text().details.empty());
+        return error.text().properties.at("position") + ": " + error.what();
+    }
+    return "no fault";
+}
+
+TEST(GraphQuery, AnswersTheJobQueryOfTheClient) {
+    Json row = job_row(true);
+    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), row));
+    EXPECT_EQ(row["vaultName"], "V");
+    EXPECT_EQ(row["status"], "Completed");
+    EXPECT_EQ(row["operation"], "OnDemandBackup");
+    EXPECT_EQ(row["datasourceId"], "/x/DB");
+
+    Json scheduled = job_row(false);
+    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), scheduled));
+    EXPECT_EQ(scheduled["operation"], "ScheduledBackup");
+
+    Json restore = job_row(true);
+    restore["properties"]["operationCategory"] = "Restore";
+    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), restore));
+    EXPECT_EQ(restore["operation"], "Restore");
+}
+
+TEST(GraphQuery, AppliesEveryOptionalFilterOfTheJobQuery) {
+    struct Case {
+        std::string filter;
+        bool passes;
+    };
+    const std::vector<Case> cases{
+        {" | where properties.dataSourceType in~ ('microsoft.dbforpostgresql/FLEXIBLESERVERS')",
+         true},
+        {" | where properties.dataSourceType in~ ('Microsoft.Storage/x')", false},
+        {" | where resourceGroup in~ ('a','RG')", true},
+        {" | where resourceGroup in~ ('a','b')", false},
+        {" | where vaultName in~ ('v')", true},
+        {" | where vaultName in~ ('w')", false},
+        {" | where operation in~ ('OnDemandBackup')", true},
+        {" | where operation in~ ('ScheduledBackup','Restore')", false},
+        {" | where status in~ ('completed')", true},
+        {" | where status in~ ('InProgress')", false},
+        {" | where datasourceId in~ ('/X/db')", true},
+        {"| where properties.startTime > datetime(2020-01-01T00:00:00Z)", true},
+        {"| where properties.startTime > datetime(2026-01-02T03:04:05Z)", false},
+        {"| where properties.startTime > datetime(2026-01-02Z)", true},
+        {"| where properties.endTime > datetime(2020-01-01T00:00:00Z)", false},
+    };
+    for (const Case& one : cases) {
+        EXPECT_EQ(passes(kJobs + one.filter, job_row(true)), one.passes) << one.filter;
+    }
+}
+
+TEST(GraphQuery, AnswersTheInstanceQueryOfTheClient) {
+    Json row{
+        {"id",
+         "/subscriptions/s/resourceGroups/rg/providers/Microsoft.DataProtection/backupVaults/"
+         "TestVault/backupInstances/bi"},
+        {"type", "microsoft.dataprotection/backupvaults/backupinstances"},
+        {"properties",
+         {{"currentProtectionState", "ProtectionConfigured"},
+          {"dataSourceInfo", {{"resourceID", "/x"}}}}}
+    };
+    const std::string filters =
+        " | where vaultName in~ ('testvault') | where protectionState in~ ('ProtectionConfigured')"
+        " | where datasourceId in~ ('/X')";
+    ASSERT_TRUE(evaluate(parse_graph_query(kInstances + filters), row));
+    EXPECT_EQ(row["vaultName"], "TestVault");
+    EXPECT_EQ(row["protectionState"], "ProtectionConfigured");
+    EXPECT_EQ(row["datasourceId"], "/x");
+    EXPECT_FALSE(passes(kVaults, row));
+}
+
+TEST(GraphQuery, NamesTheCharacterOfAFault) {
+    using testing::HasSubstr;
+    using testing::StartsWith;
+    EXPECT_THAT(fault_of(""), StartsWith("1: "));
+    EXPECT_THAT(fault_of("resources | project name"), StartsWith("13: "));
+    EXPECT_THAT(fault_of("resources | where"), HasSubstr("the query ends"));
+    EXPECT_THAT(fault_of("resources | where name =~ 'it's'"), StartsWith("31: "));
+    EXPECT_THAT(fault_of("resources | where name =~ 'open"), StartsWith("27: "));
+    EXPECT_THAT(fault_of("resources | where nme =~ 'a'"), StartsWith("19: "));
+    EXPECT_THAT(fault_of("resources | where rand() == 1"), HasSubstr("rand() is not known"));
+    EXPECT_THAT(fault_of("resources | where name in~ ('a'"), HasSubstr("\")\" was expected"));
+    EXPECT_THAT(
+        fault_of("resources | where properties.t > datetime(bananaZ)"),
+        HasSubstr("\"bananaZ\" is not a date")
+    );
+    EXPECT_THAT(fault_of("resources | where name == 'a'; drop"), StartsWith("30: "));
+    EXPECT_THAT(fault_of("resources | where case(true, 'a') == 'a'"), HasSubstr("does not take 2"));
+    EXPECT_THAT(fault_of("resources | where not(name =~ 'a')"), "no fault");
+}
+
+TEST(GraphQuery, SurvivesHostileNesting) {
+    const std::string deep = "resources | where " + std::string(10'000, '(');
+    EXPECT_THAT(fault_of(deep), testing::HasSubstr("nested too deeply"));
+    std::string chain = "resources | where name =~ 'a'";
+    for (int i = 0; i < 3'000; ++i) {
+        chain += " and name =~ 'a'";
+    }
+    EXPECT_EQ(fault_of(chain), "no fault");
+    EXPECT_THAT(fault_of(std::string(100'000, 'x')), testing::HasSubstr("64 KiB"));
+    std::string members = "resources | where properties";
+    for (int i = 0; i < 5'000; ++i) {
+        members += "[0]";
+    }
+    EXPECT_THAT(fault_of(members), testing::HasSubstr("too long"));
+}
+
+TEST(GraphQuery, TellsWhatTheCatalogMayBeAskedFor) {
+    using testing::ElementsAre;
+    const GraphQuery query = parse_graph_query(
+        kJobs +
+        " | where vaultName in~ ('v','w') | where vaultName =~ 'W' | where status in~ ('Completed')"
+        "| where properties.startTime > datetime(2020-01-01T00:00:00Z)"
+    );
+    EXPECT_THAT(*allowed_values(query, "properties.vaultName"), ElementsAre("w"));
+    EXPECT_THAT(*allowed_values(query, "properties.status"), ElementsAre("Completed"));
+    EXPECT_FALSE(allowed_values(query, "operation").has_value());
+    EXPECT_EQ(later_than(query, "properties.startTime"), parse_instant("2020-01-01T00:00:00Z"));
+    // An `or` restricts nothing that can be pushed down.
+    const GraphQuery either = parse_graph_query("resources | where name =~ 'a' or name =~ 'b'");
+    EXPECT_FALSE(allowed_values(either, "name").has_value());
+    // A computed column that hides a real one is not the real one.
+    const GraphQuery hidden =
+        parse_graph_query("resources | extend name = strcat('x', name) | where name == 'xa'");
+    EXPECT_FALSE(allowed_values(hidden, "name").has_value());
+}
+
+}  // namespace
+}  // namespace holdfast::control
