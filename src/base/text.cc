@@ -1,9 +1,9 @@
 #include "base/text.h"
 
-#include <fmt/format.h>
-
 #include "base/bytes.h"
 #include "base/error.h"
+
+#include <fmt/format.h>
 
 namespace holdfast {
 namespace {
@@ -40,7 +40,8 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
 }
 
 bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) noexcept {
-    return text.size() >= prefix.size() && equal_ignoring_case(text.substr(0, prefix.size()), prefix);
+    return text.size() >= prefix.size() &&
+           equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
 std::string_view trim(std::string_view text) noexcept {
@@ -97,12 +98,54 @@ std::string percent_decode(std::string_view text) {
         }
         const auto byte = i + 2 < text.size() ? from_hex(text.substr(i + 1, 2)) : std::nullopt;
         if (!byte) {
-            throw Error{ErrorKind::kBadRequest, "The request path or query has a broken percent escape."};
+            throw Error{
+                ErrorKind::kBadRequest, "The request path or query has a broken percent escape."
+            };
         }
         out.push_back(static_cast<char>(byte->front()));
         i += 2;
     }
     return out;
+}
+
+bool is_utf8(std::string_view text) noexcept {
+    std::size_t i = 0;
+    while (i < text.size()) {
+        const auto lead = static_cast<unsigned char>(text[i]);
+        std::size_t more = 0;
+        std::uint32_t code = lead;
+        std::uint32_t least = 0;
+        if (lead >= 0xf0 && lead <= 0xf4) {
+            more = 3;
+            code = lead & 0x07U;
+            least = 0x10000;
+        } else if (lead >= 0xe0 && lead < 0xf0) {
+            more = 2;
+            code = lead & 0x0fU;
+            least = 0x800;
+        } else if (lead >= 0xc2 && lead < 0xe0) {
+            more = 1;
+            code = lead & 0x1fU;
+            least = 0x80;
+        } else if (lead >= 0x80) {
+            return false;
+        }
+        if (i + more >= text.size()) {
+            return false;
+        }
+        for (std::size_t k = 1; k <= more; ++k) {
+            const auto next = static_cast<unsigned char>(text[i + k]);
+            if ((next & 0xc0U) != 0x80) {
+                return false;
+            }
+            code = (code << 6U) | (next & 0x3fU);
+        }
+        if (code < least || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
+            return false;
+        }
+        i += more + 1;
+    }
+    return true;
 }
 
 std::string format_size(std::uint64_t bytes) {

@@ -29,10 +29,13 @@ namespace holdfast::control {
 /// Strict-Transport- Security: on every reply.
 void add_common_headers(const Request& request, Reply& reply);
 
-/// Checked against the rules of DESIGN: missing is kMissingApiVersion; malformed or before
-/// 2021-01-01 is kInvalidApiVersion. `yyyy-mm-dd` with an optional `-preview` suffix. Returns it as
-/// sent.
-[[nodiscard]] std::string require_api_version(const Request& request);
+/// The oldest api-version that Microsoft.DataProtection had in public.
+inline constexpr std::string_view kDataProtectionVersionMin = "2021-01-01";
+
+/// Missing is kMissingApiVersion; not a `yyyy-mm-dd` date (with or without a `-suffix`) or before
+/// `minimum` is kInvalidApiVersion. Returns it as sent. Other providers have versions of their own
+/// age, so they have no minimum.
+[[nodiscard]] std::string require_api_version(const Request& request, std::string_view minimum);
 
 inline constexpr std::size_t kPageSizeMax = 1000;
 
@@ -43,8 +46,8 @@ inline constexpr std::size_t kPageSizeMax = 1000;
     const RequestContext& context, std::vector<Json> items, std::size_t page_size = kPageSizeMax
 );
 
-/// A strong ETag for a stored version number: `"0000002a"`.
-[[nodiscard]] std::string make_etag(std::uint64_t version);
+/// A stored record's etag as the wire has it, in quotes.
+[[nodiscard]] std::string quote_etag(std::string_view etag);
 /// Honours If-Match and If-None-Match before a write. `current` is the stored resource's ETag,
 /// nothing when there is no such resource. Throws kPreconditionFailed.
 void check_preconditions(const Request& request, const std::optional<std::string>& current);

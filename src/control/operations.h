@@ -1,40 +1,42 @@
 #pragma once
 
 #include "base/clock.h"
-#include "base/error.h"
 #include "base/json.h"
-#include "base/threads.h"
 #include "control/route.h"
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
 
 namespace holdfast::catalog {
 class Catalog;
-struct OperationRecord;
+class Transaction;
 }  // namespace holdfast::catalog
 
 namespace holdfast::control {
 
-enum class OperationOutcome { kInProgress, kSucceeded, kFailed, kCanceled };
+/// Where the status URL of an operation lies.
+enum class StatusPlace {
+    kVault,  ///< `{vault}/operationStatus/{id}`
+    kLocation,  ///< `{group}/providers/Microsoft.DataProtection/locations/{location}/operationStatus/{id}`:
+                ///< for deleting the vault itself.
+};
 
 /// What an operation works on and how it is shown.
 struct OperationSpec {
-    std::string kind;      ///< `validateForBackup`, `restore`…: for the log and the audit trail.
-    std::string vault_id;  ///< ARM id of the vault: where the status URL lies and whose readers may
-                           ///< poll it.
+    std::string kind;      ///< `validateForBackup`, `restore`…: for the log.
+    std::string vault_id;  ///< ARM id of the vault; who may read its operations there may poll.
     std::string location;  ///< For the Location URL.
-    std::string job_id;    ///< Full ARM id of the job that this operation started; empty when none.
-    std::string object_type = "OperationJobExtendedInfo";
+    std::string job_id = {
+    };  ///< Full ARM id of the job that this operation started; empty when none.
+    StatusPlace status_place = StatusPlace::kVault;
 };
 
 /// ARM's long-running operations, durable: a row is committed before the client hears of it, a
 /// restart neither loses nor repeats one. Work that was running when the process ended is reported
-/// Failed (kInterrupted). Rows expire after seven days. Safe from any thread.
+/// Failed (kInterrupted). Rows expire seven days after their start. Safe from any thread.
 class Operations {
 public:
     /// `catalog` and `clock` outlive this. Marks what a former process left in progress as Failed.
@@ -42,14 +44,23 @@ public:
     /// Stops accepting, asks running work to stop, waits for it.
     ~Operations();
 
-    /// An operation that is already done, e.g. because the job is registered. Returns its id.
+    /// An operation that is already done, e.g. because the job is registered. `result`: more
+    /// members for the body of operationResults. Returns the operation's id.
     [[nodiscard]] std::string completed(
-        const RequestContext& context, const OperationSpec& spec, Json properties = nullptr
+        const RequestContext& context, const OperationSpec& spec, Json result = nullptr
+    );
+    /// As completed(), as a part of the caller's transaction.
+    [[nodiscard]] std::string completed_in(
+        catalog::Transaction& transaction,
+        const RequestContext& context,
+        const OperationSpec& spec,
+        Json result = nullptr
     );
 
-    /// Runs `work` on the bounded "operations" pool. What it returns becomes the operation's
-    /// `properties` (null: none); what it throws its error. Throws kTooManyRequests when the pool's
-    /// queue is full; then nothing was recorded.
+    /// Runs `work` on the bounded "operations" pool; it must not use the RequestContext, which is
+    /// gone by then. The object that it returns (or null) goes into the body of operationResults, a
+    /// `jobId` in it also into the status; what it throws becomes the operation's error. Throws
+    /// kTooManyRequests when the pool's queue is full; then nothing was recorded.
     [[nodiscard]] std::string start(
         const RequestContext& context,
         const OperationSpec& spec,

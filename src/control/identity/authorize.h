@@ -15,10 +15,10 @@ struct RoleDefinition {
     std::string id;    ///< GUID; Azure's own for the built-in roles.
     std::string name;  ///< `Owner`
     std::string description;
-    std::vector<std::string> actions;
-    std::vector<std::string> not_actions;
-    std::vector<std::string> data_actions;
-    std::vector<std::string> not_data_actions;
+    std::vector<std::string> actions = {};
+    std::vector<std::string> not_actions = {};
+    std::vector<std::string> data_actions = {};
+    std::vector<std::string> not_data_actions = {};
 };
 
 /// Azure's built-in roles that this server honours, Owner first.

@@ -22,10 +22,10 @@ enum class PrincipalKind { kAnonymous, kUser, kServicePrincipal, kManagedIdentit
 /// Who makes a request, as an Authenticator established it.
 struct Principal {
     PrincipalKind kind = PrincipalKind::kAnonymous;
-    std::string object_id;     ///< GUID; what role assignments name.
-    std::string display_name;  ///< For messages and the audit log.
-    std::string tenant_id;     ///< GUID.
-    std::string token_id;      ///< Which credential was used; never the credential itself.
+    std::string object_id = {};     ///< GUID; what role assignments name.
+    std::string display_name = {};  ///< For messages and the audit log.
+    std::string tenant_id = {};     ///< GUID.
+    std::string token_id = {};      ///< Which credential was used; never the credential itself.
 };
 
 }  // namespace holdfast::control
