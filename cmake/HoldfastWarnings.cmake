@@ -4,6 +4,7 @@ target_compile_options(
   holdfast_warnings
   INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
             -Wnon-virtual-dtor -Woverloaded-virtual -Wnull-dereference -Wimplicit-fallthrough -Wswitch-enum -Werror
+            -Wno-missing-field-initializers  # Designated initialisers leave the rest at its default on purpose.
 )
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # -Wnull-dereference and -Wstringop-overflow see ghosts in inlined library code under sanitizers.

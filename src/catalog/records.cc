@@ -1,0 +1,247 @@
+// How records become documents. A field that is missing in a stored document takes its default, so
+// an added field needs no migration.
+
+#include "catalog/records.h"
+
+#include "catalog/catalog_traits.h"
+
+namespace nlohmann {
+
+template <>
+struct adl_serializer<holdfast::Instant> {
+    static void to_json(json& out, const holdfast::Instant& instant) {
+        out = instant.time_since_epoch().count();
+    }
+    static void from_json(const json& in, holdfast::Instant& instant) {
+        instant = holdfast::Instant{std::chrono::microseconds{in.get<std::int64_t>()}};
+    }
+};
+
+template <typename T>
+struct adl_serializer<std::optional<T>> {
+    static void to_json(json& out, const std::optional<T>& value) {
+        out = value ? json(*value) : json(nullptr);
+    }
+    static void from_json(const json& in, std::optional<T>& value) {
+        value = in.is_null() ? std::nullopt : std::optional<T>{in.get<T>()};
+    }
+};
+
+}  // namespace nlohmann
+
+namespace holdfast::catalog {
+
+// The library's own macro makes inline functions; these are declared in catalog_traits.h, so that
+// the expansion (slow to compile) stands in this file alone.
+#define HOLDFAST_RECORD_JSON(Record, ...)                                                       \
+    void to_json(Json& nlohmann_json_j, const Record& nlohmann_json_t) {                        \
+        nlohmann_json_j = Json::object();                                                       \
+        NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))                \
+    }                                                                                           \
+    void from_json(const Json& nlohmann_json_j, Record& nlohmann_json_t) {                      \
+        const Record nlohmann_json_default_obj{};                                               \
+        NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_FROM_WITH_DEFAULT, __VA_ARGS__)) \
+    }
+
+HOLDFAST_RECORD_JSON(SubscriptionRecord, id, display_name, tenant_id, created_at)
+HOLDFAST_RECORD_JSON(
+    ResourceGroupRecord, id, subscription_id, name, location, tags, created_at, modified_at, etag
+)
+HOLDFAST_RECORD_JSON(
+    ServerRecord,
+    id,
+    subscription_id,
+    resource_group,
+    name,
+    location,
+    tags,
+    host,
+    port,
+    login,
+    ssl_mode,
+    ssl_root_cert,
+    secret_uri,
+    excluded_databases,
+    version,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    VaultRecord,
+    id,
+    subscription_id,
+    resource_group,
+    name,
+    location,
+    tags,
+    identity_type,
+    principal_id,
+    properties,
+    provisioning_state,
+    repository_id,
+    repository_directory,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    PolicyRecord, id, vault_id, name, version, properties, created_at, modified_at, etag
+)
+HOLDFAST_RECORD_JSON(
+    InstanceRecord,
+    id,
+    vault_id,
+    name,
+    tags,
+    friendly_name,
+    datasource_id,
+    datasource_type,
+    policy_id,
+    policy_name,
+    secret_uri,
+    properties,
+    state,
+    provisioning_state,
+    protection_error,
+    soft_deleted,
+    deleted_at,
+    purge_at,
+    delete_activity_id,
+    last_scheduled_run,
+    tag_bound_at,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    JobRecord,
+    id,
+    vault_id,
+    instance_id,
+    instance_name,
+    friendly_name,
+    datasource_id,
+    datasource_type,
+    server_key,
+    policy_id,
+    policy_name,
+    location,
+    operation,
+    status,
+    user_triggered,
+    correlation_id,
+    principal_id,
+    created_at,
+    started_at,
+    ended_at,
+    request,
+    progress,
+    sub_tasks,
+    details,
+    errors,
+    warnings,
+    bytes_transferred,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    PointRecord,
+    id,
+    vault_id,
+    instance_id,
+    job_id,
+    time,
+    scheduled_at,
+    type,
+    state,
+    tag,
+    tag_version,
+    policy_name,
+    policy_version,
+    rule_name,
+    expires_at,
+    held,
+    logical_bytes,
+    stored_bytes,
+    metadata,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    OperationRecord,
+    id,
+    kind,
+    resource_id,
+    location,
+    status,
+    job_id,
+    principal_id,
+    correlation_id,
+    request_fingerprint,
+    result,
+    error,
+    request,
+    started_at,
+    ended_at,
+    expires_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    SecretRecord,
+    store,
+    name,
+    version,
+    sealed,
+    content_type,
+    tags,
+    enabled,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    PrincipalRecord, id, kind, display_name, resource_id, enabled, created_at, modified_at, etag
+)
+HOLDFAST_RECORD_JSON(
+    TokenRecord,
+    id,
+    principal_id,
+    hash,
+    description,
+    created_at,
+    expires_at,
+    revoked,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    RoleAssignmentRecord,
+    id,
+    scope,
+    role_definition_id,
+    principal_id,
+    principal_type,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    AuditRecord,
+    sequence,
+    at,
+    principal_id,
+    principal_name,
+    peer,
+    method,
+    path,
+    action,
+    scope,
+    status,
+    code,
+    correlation_id,
+    details
+)
+
+}  // namespace holdfast::catalog

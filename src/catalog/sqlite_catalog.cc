@@ -1,0 +1,598 @@
+#include "base/error.h"
+#include "base/file.h"
+#include "catalog/catalog.h"
+
+#include <cerrno>
+#include <mutex>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+namespace holdfast::catalog {
+namespace {
+
+// All record tables, in the order in which an exported document is put back. Operations and jobs
+// belong to one life of the server, points are read from the repositories: they are not exported.
+struct TableRow {
+    std::string_view name;
+    enum class Exported { kNo, kYes } exported;
+};
+constexpr TableRow kTables[] = {
+    {"subscriptions", TableRow::Exported::kYes},
+    {"resource_groups", TableRow::Exported::kYes},
+    {"servers", TableRow::Exported::kYes},
+    {"vaults", TableRow::Exported::kYes},
+    {"policies", TableRow::Exported::kYes},
+    {"instances", TableRow::Exported::kYes},
+    {"secrets", TableRow::Exported::kYes},
+    {"principals", TableRow::Exported::kYes},
+    {"tokens", TableRow::Exported::kYes},
+    {"role_assignments", TableRow::Exported::kYes},
+    {"points", TableRow::Exported::kNo},
+    {"jobs", TableRow::Exported::kNo},
+    {"operations", TableRow::Exported::kNo},
+};
+
+bool is_exported(std::string_view table) {
+    for (const TableRow& row : kTables) {
+        if (row.name == table) {
+            return row.exported == TableRow::Exported::kYes;
+        }
+    }
+    return false;
+}
+
+// Long enough for a writer of another process (a backup of the file) to finish, short enough to be
+// an answer.
+constexpr int kBusyTimeoutMs = 10'000;
+// Readers beyond this wait for each other; the HTTP pool is smaller.
+constexpr std::size_t kReadersKept = 8;
+
+[[noreturn]] void throw_sqlite(const SQLite::Exception& fault) {
+    const int code = fault.getErrorCode();
+    ErrorText text{
+        .message = fmt::format("The catalog could not be read or written: {}.", fault.what()),
+        .recommended_actions = {"Check the disk of the state directory; the log has the details."},
+    };
+    if (code == SQLITE_FULL) {
+        text.message = "The disk that holds the catalog is full.";
+        text.recommended_actions = {"Free space on the file system of the state directory."};
+        throw Error{ErrorKind::kStoreFull, std::move(text)};
+    }
+    throw Error{ErrorKind::kCatalogUnavailable, std::move(text)};
+}
+
+/// Runs SQLite calls and turns their exceptions into ours; what `body`'s own callbacks throw passes
+/// through.
+template <typename Body>
+auto guarded(const Body& body) {
+    try {
+        return body();
+    } catch (const SQLite::Exception& fault) {
+        throw_sqlite(fault);
+    }
+}
+
+// ---- schema
+// -------------------------------------------------------------------------------------------------------
+
+void migrate_to_1(SQLite::Database& database) {
+    for (const TableRow& table : kTables) {
+        database.exec(fmt::format(
+            "CREATE TABLE {0} (key TEXT PRIMARY KEY NOT NULL, parent TEXT NOT NULL, subject TEXT "
+            "NOT NULL,"
+            " state TEXT NOT NULL COLLATE NOCASE, at INTEGER NOT NULL, document TEXT NOT NULL);"
+            "CREATE INDEX {0}_parent ON {0} (parent, at, key);"
+            "CREATE INDEX {0}_subject ON {0} (subject, at, key);"
+            "CREATE INDEX {0}_state ON {0} (state, at, key);"
+            "CREATE INDEX {0}_at ON {0} (at, key);",
+            table.name
+        ));
+    }
+    database.exec(
+        "CREATE TABLE audit (sequence INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,"
+        " document TEXT NOT NULL);"
+        "CREATE INDEX audit_at ON audit (at);"
+        "CREATE TABLE settings (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL);"
+    );
+}
+
+using Migration = void (*)(SQLite::Database&);
+// Entry n brings version n to n + 1. Never edited once released: only appended to.
+constexpr Migration kMigrations[] = {migrate_to_1};
+
+void migrate(SQLite::Database& database) {
+    const int found = database.execAndGet("PRAGMA user_version").getInt();
+    const int wanted = static_cast<int>(std::size(kMigrations));
+    if (found > wanted) {
+        throw Error{
+            ErrorKind::kCatalogNewer,
+            ErrorText{
+                .message = fmt::format(
+                    "The catalog has schema version {}; this program knows versions up to {}.",
+                    found,
+                    wanted
+                ),
+                .recommended_actions =
+                    {"Start the version of Holdfast that wrote it, or a newer one."},
+            }
+        };
+    }
+    for (int version = found; version < wanted; ++version) {
+        SQLite::Transaction transaction{database, SQLite::TransactionBehavior::IMMEDIATE};
+        kMigrations[version](database);
+        database.exec(fmt::format("PRAGMA user_version = {}", version + 1));
+        transaction.commit();
+    }
+}
+
+// ---- queries
+// ------------------------------------------------------------------------------------------------------
+
+/// A WHERE clause and the texts and numbers to bind to it, in order.
+struct Conditions {
+    std::string sql;
+    std::vector<std::variant<std::string, std::int64_t>> values;
+
+    void add(std::string_view condition, std::variant<std::string, std::int64_t> value) {
+        sql += fmt::format("{}{}", sql.empty() ? " WHERE " : " AND ", condition);
+        values.push_back(std::move(value));
+    }
+    void bind(SQLite::Statement& statement) const {
+        int index = 0;
+        for (const auto& value : values) {
+            std::visit([&](const auto& bound) { statement.bind(++index, bound); }, value);
+        }
+    }
+};
+
+/// The first text that sorts behind every text with this prefix.
+std::string behind_prefix(std::string prefix) {
+    prefix.back() = static_cast<char>(prefix.back() + 1);
+    return prefix;
+}
+
+Conditions conditions_of(const Query& query) {
+    Conditions conditions;
+    if (query.parent) {
+        conditions.add("parent = ?", to_lower(*query.parent));
+    }
+    if (query.parent_prefix && !query.parent_prefix->empty()) {
+        const std::string prefix = to_lower(*query.parent_prefix);
+        conditions.add("parent >= ?", prefix);
+        conditions.add("parent < ?", behind_prefix(prefix));
+    }
+    if (query.subject) {
+        conditions.add("subject = ?", to_lower(*query.subject));
+    }
+    if (!query.states.empty()) {
+        std::string marks;
+        for (std::size_t i = 0; i < query.states.size(); ++i) {
+            marks += i == 0 ? "?" : ",?";
+        }
+        conditions.add(fmt::format("state IN ({})", marks), query.states.front());
+        for (std::size_t i = 1; i < query.states.size(); ++i) {
+            conditions.values.emplace_back(query.states[i]);
+        }
+    }
+    if (query.from) {
+        conditions.add("at >= ?", query.from->time_since_epoch().count());
+    }
+    if (query.until) {
+        conditions.add("at < ?", query.until->time_since_epoch().count());
+    }
+    return conditions;
+}
+
+/// What View and Transaction share: reads on one connection.
+class Reader {
+public:
+    explicit Reader(SQLite::Database& database) : database_{database} {}
+
+    [[nodiscard]] std::optional<std::string> document(std::string_view table, std::string_view key)
+        const {
+        return guarded([&]() -> std::optional<std::string> {
+            SQLite::Statement statement{
+                database_, fmt::format("SELECT document FROM {} WHERE key = ?", table)
+            };
+            statement.bind(1, std::string{key});
+            if (!statement.executeStep()) {
+                return std::nullopt;
+            }
+            return statement.getColumn(0).getString();
+        });
+    }
+
+    void visit(
+        std::string_view table,
+        const Query& query,
+        const std::function<bool(const std::string&)>& visitor
+    ) const {
+        const Conditions conditions = conditions_of(query);
+        const std::string_view direction = query.order == Order::kNewestFirst ? "DESC" : "ASC";
+        guarded([&] {
+            SQLite::Statement statement{
+                database_,
+                fmt::format(
+                    "SELECT document FROM {0}{1} ORDER BY at {2}, key {2} LIMIT {3} OFFSET {4}",
+                    table,
+                    conditions.sql,
+                    direction,
+                    query.limit,
+                    query.offset
+                )
+            };
+            conditions.bind(statement);
+            while (statement.executeStep()) {
+                if (!visitor(statement.getColumn(0).getString())) {
+                    return;
+                }
+            }
+        });
+    }
+
+    [[nodiscard]] std::int64_t count(std::string_view table, const Query& query) const {
+        const Conditions conditions = conditions_of(query);
+        return guarded([&] {
+            SQLite::Statement statement{
+                database_, fmt::format("SELECT count(*) FROM {}{}", table, conditions.sql)
+            };
+            conditions.bind(statement);
+            statement.executeStep();
+            return statement.getColumn(0).getInt64();
+        });
+    }
+
+    [[nodiscard]] std::vector<AuditRecord> audit(
+        std::optional<std::int64_t> before, std::int64_t limit
+    ) const {
+        return guarded([&] {
+            SQLite::Statement statement{
+                database_,
+                "SELECT sequence, document FROM audit WHERE sequence < ? ORDER BY sequence DESC "
+                "LIMIT ?"
+            };
+            statement.bind(1, before.value_or(INT64_MAX));
+            statement.bind(2, limit);
+            std::vector<AuditRecord> found;
+            while (statement.executeStep()) {
+                auto record = parse_own_json(statement.getColumn(1).getString()).get<AuditRecord>();
+                record.sequence = statement.getColumn(0).getInt64();
+                found.push_back(std::move(record));
+            }
+            return found;
+        });
+    }
+
+    [[nodiscard]] std::optional<std::string> setting(std::string_view name) const {
+        return guarded([&]() -> std::optional<std::string> {
+            SQLite::Statement statement{database_, "SELECT value FROM settings WHERE name = ?"};
+            statement.bind(1, std::string{name});
+            if (!statement.executeStep()) {
+                return std::nullopt;
+            }
+            return statement.getColumn(0).getString();
+        });
+    }
+
+private:
+    SQLite::Database& database_;
+};
+
+class SqliteView final : public View {
+public:
+    explicit SqliteView(SQLite::Database& database) : reader_{database} {}
+
+    [[nodiscard]] std::vector<AuditRecord> audit(
+        std::optional<std::int64_t> before, std::int64_t limit
+    ) const override {
+        return reader_.audit(before, limit);
+    }
+    [[nodiscard]] std::optional<std::string> setting(std::string_view name) const override {
+        return reader_.setting(name);
+    }
+
+private:
+    [[nodiscard]] std::optional<std::string> get_document(
+        std::string_view table, std::string_view key
+    ) const override {
+        return reader_.document(table, key);
+    }
+    void visit_documents(
+        std::string_view table,
+        const Query& query,
+        const std::function<bool(const std::string&)>& visitor
+    ) const override {
+        reader_.visit(table, query, visitor);
+    }
+    [[nodiscard]] std::int64_t count_documents(std::string_view table, const Query& query)
+        const override {
+        return reader_.count(table, query);
+    }
+
+    Reader reader_;
+};
+
+class SqliteTransaction final : public Transaction {
+public:
+    SqliteTransaction(SQLite::Database& database, Instant now)
+        : database_{database}, reader_{database}, now_{now} {}
+
+    [[nodiscard]] bool resources_changed() const noexcept { return resources_changed_; }
+
+    [[nodiscard]] std::vector<AuditRecord> audit(
+        std::optional<std::int64_t> before, std::int64_t limit
+    ) const override {
+        return reader_.audit(before, limit);
+    }
+    [[nodiscard]] std::optional<std::string> setting(std::string_view name) const override {
+        return reader_.setting(name);
+    }
+    [[nodiscard]] Instant now() const override { return now_; }
+
+    std::int64_t append_audit(const AuditRecord& record) override {
+        return guarded([&] {
+            SQLite::Statement statement{
+                database_, "INSERT INTO audit (at, document) VALUES (?, ?)"
+            };
+            statement.bind(1, record.at.time_since_epoch().count());
+            statement.bind(2, Json(record).dump(-1, ' ', false, Json::error_handler_t::replace));
+            statement.exec();
+            return database_.getLastInsertRowid();
+        });
+    }
+
+    void set_setting(std::string_view name, std::string_view value) override {
+        guarded([&] {
+            SQLite::Statement statement{
+                database_, "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)"
+            };
+            statement.bind(1, std::string{name});
+            statement.bind(2, std::string{value});
+            statement.exec();
+        });
+    }
+
+    void put_row(std::string_view table, const Row& row) override {
+        guarded([&] {
+            SQLite::Statement statement{
+                database_,
+                fmt::format(
+                    "INSERT INTO {} (key, parent, subject, state, at, document) VALUES (?, ?, ?, "
+                    "?, ?, ?)"
+                    " ON CONFLICT (key) DO UPDATE SET parent = excluded.parent, subject = "
+                    "excluded.subject,"
+                    " state = excluded.state, at = excluded.at, document = excluded.document",
+                    table
+                )
+            };
+            statement.bind(1, row.key);
+            statement.bind(2, row.parent);
+            statement.bind(3, row.subject);
+            statement.bind(4, row.state);
+            statement.bind(5, row.at);
+            statement.bind(6, row.document);
+            statement.exec();
+        });
+        resources_changed_ = resources_changed_ || is_exported(table);
+    }
+
+    bool remove_row(std::string_view table, std::string_view key) override {
+        const bool removed = guarded([&] {
+            SQLite::Statement statement{
+                database_, fmt::format("DELETE FROM {} WHERE key = ?", table)
+            };
+            statement.bind(1, std::string{key});
+            return statement.exec() > 0;
+        });
+        resources_changed_ = resources_changed_ || (removed && is_exported(table));
+        return removed;
+    }
+
+private:
+    [[nodiscard]] std::optional<std::string> get_document(
+        std::string_view table, std::string_view key
+    ) const override {
+        return reader_.document(table, key);
+    }
+    void visit_documents(
+        std::string_view table,
+        const Query& query,
+        const std::function<bool(const std::string&)>& visitor
+    ) const override {
+        reader_.visit(table, query, visitor);
+    }
+    [[nodiscard]] std::int64_t count_documents(std::string_view table, const Query& query)
+        const override {
+        return reader_.count(table, query);
+    }
+
+    SQLite::Database& database_;
+    Reader reader_;
+    const Instant now_;
+    bool resources_changed_ = false;
+};
+
+class SqliteCatalog final : public Catalog {
+public:
+    SqliteCatalog(std::filesystem::path path, Clock& clock)
+        : path_{std::move(path)}, clock_{clock} {
+        if (path_ == ":memory:") {
+            // A file that nobody else sees: readers and the writer behave as they do in production.
+            scratch_.emplace("holdfast-catalog");
+            path_ = scratch_->path() / "catalog.sqlite";
+        }
+        create_private_file(path_);
+        writer_ = connect();
+        guarded([&] { migrate(*writer_); });
+    }
+
+    void write(const std::function<void(Transaction&)>& body) override {
+        std::function<void()> changed;
+        {
+            const std::lock_guard lock{writer_mutex_};
+            SqliteTransaction transaction{*writer_, clock_.now()};
+            guarded([&] {
+                SQLite::Transaction scope{*writer_, SQLite::TransactionBehavior::IMMEDIATE};
+                body(transaction);
+                scope.commit();
+            });
+            if (transaction.resources_changed()) {
+                changed = on_changed_;
+            }
+        }
+        if (changed) {
+            changed();
+        }
+    }
+
+    void read(const std::function<void(const View&)>& body) const override {
+        std::unique_ptr<SQLite::Database> connection = take_reader();
+        guarded([&] {
+            SQLite::Transaction scope{*connection, SQLite::TransactionBehavior::DEFERRED};
+            body(SqliteView{*connection});
+        });
+        give_back(std::move(connection));
+    }
+
+    void on_resources_changed(std::function<void()> callback) override {
+        const std::lock_guard lock{writer_mutex_};
+        on_changed_ = std::move(callback);
+    }
+
+    [[nodiscard]] Json export_resources() const override {
+        Json tables = Json::object();
+        std::unique_ptr<SQLite::Database> connection = take_reader();
+        guarded([&] {
+            SQLite::Transaction scope{*connection, SQLite::TransactionBehavior::DEFERRED};
+            for (const TableRow& table : kTables) {
+                if (table.exported == TableRow::Exported::kYes) {
+                    tables[std::string{table.name}] = export_table(*connection, table.name);
+                }
+            }
+        });
+        give_back(std::move(connection));
+        return {{"schemaVersion", std::size(kMigrations)}, {"tables", std::move(tables)}};
+    }
+
+    void import_resources(const Json& exported) override {
+        if (!exported.is_object() || !exported.contains("tables") ||
+            exported.value("schemaVersion", std::size_t{0}) > std::size(kMigrations)) {
+            throw Error{
+                ErrorKind::kCatalogNewer,
+                "The catalog snapshot was written by a newer version of Holdfast, or is no "
+                "snapshot."
+            };
+        }
+        write([&](Transaction& transaction) {
+            auto& concrete = static_cast<SqliteTransaction&>(transaction);
+            for (const TableRow& table : kTables) {
+                const auto rows = exported.at("tables").find(table.name);
+                if (table.exported == TableRow::Exported::kNo ||
+                    rows == exported.at("tables").end()) {
+                    continue;
+                }
+                for (const Json& row : *rows) {
+                    concrete.put_row(
+                        table.name,
+                        Row{
+                            .key = row.at("key"),
+                            .parent = row.at("parent"),
+                            .subject = row.at("subject"),
+                            .state = row.at("state"),
+                            .at = row.at("at"),
+                            .document = row.at("document").dump(),
+                        }
+                    );
+                }
+            }
+        });
+    }
+
+private:
+    static void create_private_file(const std::filesystem::path& path) {
+        const FileDescriptor fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+        if (!fd.valid()) {
+            throw_errno("open", path.string(), errno);
+        }
+    }
+
+    static Json export_table(SQLite::Database& database, std::string_view table) {
+        SQLite::Statement statement{
+            database,
+            fmt::format(
+                "SELECT key, parent, subject, state, at, document FROM {} ORDER BY key", table
+            )
+        };
+        Json rows = Json::array();
+        while (statement.executeStep()) {
+            rows.push_back({
+                {"key", statement.getColumn(0).getString()},
+                {"parent", statement.getColumn(1).getString()},
+                {"subject", statement.getColumn(2).getString()},
+                {"state", statement.getColumn(3).getString()},
+                {"at", statement.getColumn(4).getInt64()},
+                {"document", parse_own_json(statement.getColumn(5).getString())},
+            });
+        }
+        return rows;
+    }
+
+    [[nodiscard]] std::unique_ptr<SQLite::Database> connect() const {
+        return guarded([&] {
+            auto database = std::make_unique<SQLite::Database>(
+                path_.string(), SQLite::OPEN_READWRITE, kBusyTimeoutMs
+            );
+            database->exec("PRAGMA journal_mode = WAL");
+            database->exec("PRAGMA synchronous = FULL");
+            database->exec("PRAGMA foreign_keys = ON");
+            database->exec("PRAGMA trusted_schema = OFF");
+            if (scratch_) {
+                database->exec("PRAGMA synchronous = OFF");
+            }
+            return database;
+        });
+    }
+
+    [[nodiscard]] std::unique_ptr<SQLite::Database> take_reader() const {
+        {
+            const std::lock_guard lock{readers_mutex_};
+            if (!readers_.empty()) {
+                auto connection = std::move(readers_.back());
+                readers_.pop_back();
+                return connection;
+            }
+        }
+        return connect();
+    }
+
+    void give_back(std::unique_ptr<SQLite::Database> connection) const {
+        const std::lock_guard lock{readers_mutex_};
+        if (readers_.size() < kReadersKept) {
+            readers_.push_back(std::move(connection));
+        }
+    }
+
+    // Constant after construction.
+    std::optional<TemporaryDirectory> scratch_;
+    std::filesystem::path path_;
+    Clock& clock_;
+    // Guarded by writer_mutex_.
+    std::mutex writer_mutex_;
+    std::unique_ptr<SQLite::Database> writer_;
+    std::function<void()> on_changed_;
+    // Guarded by readers_mutex_.
+    mutable std::mutex readers_mutex_;
+    mutable std::vector<std::unique_ptr<SQLite::Database>> readers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Catalog> open_sqlite_catalog(const std::filesystem::path& path, Clock& clock) {
+    return std::make_unique<SqliteCatalog>(path, clock);
+}
+
+}  // namespace holdfast::catalog
