@@ -1,5 +1,3 @@
-#include <gtest/gtest.h>
-
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -7,6 +5,8 @@
 #include "base/ids.h"
 #include "base/text.h"
 #include "base/threads.h"
+
+#include <gtest/gtest.h>
 
 namespace holdfast {
 namespace {

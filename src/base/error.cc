@@ -64,7 +64,9 @@ void throw_errno(
     switch (error_number) {
         case ENOSPC:
         case EDQUOT:
-            text.recommended_actions = {"Free space on the file system, then run the operation again."};
+            text.recommended_actions = {
+                "Free space on the file system, then run the operation again."
+            };
             throw Error{ErrorKind::kStoreFull, std::move(text), where};
         case EACCES:
         case EPERM:

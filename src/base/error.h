@@ -43,12 +43,12 @@ struct ErrorDetail {
     std::string target;
 };
 
-/// What an error says. Everything but `internal` may be shown to an API caller: no paths outside the caller's own
-/// input, no SQL, no secrets.
+/// What an error says. Everything but `internal` may be shown to an API caller: no paths outside
+/// the caller's own input, no SQL, no secrets.
 struct ErrorText {
-    std::string message;             ///< What failed, on what. One or more sentences.
-    std::string internal = {};       ///< For the log only.
-    std::string target = {};         ///< JSON path, resource id, parameter or file that is at fault.
+    std::string message;        ///< What failed, on what. One or more sentences.
+    std::string internal = {};  ///< For the log only.
+    std::string target = {};    ///< JSON path, resource id, parameter or file that is at fault.
     std::vector<std::string> recommended_actions = {};  ///< What to do next, one sentence each.
     std::vector<ErrorDetail> details = {};
     std::map<std::string, std::string> properties = {};  ///< Facts for programs, e.g. SQLSTATE.
@@ -89,8 +89,8 @@ private:
     std::source_location where = std::source_location::current()
 );
 
-/// One of the four boundaries (request, job step, command, thread): turns whatever `body` throws into an Error.
-/// Returns true when `body` ended normally.
+/// One of the four boundaries (request, job step, command, thread): turns whatever `body` throws
+/// into an Error. Returns true when `body` ended normally.
 bool run_boundary(
     const std::function<void()>& body, const std::function<void(const Error&)>& report
 ) noexcept;
@@ -99,10 +99,11 @@ bool run_boundary(
 
 }  // namespace holdfast
 
-/// For our own bugs only, always on; aborts. Bytes from disk, network, PostgreSQL or a client are never asserted.
-#define HOLDFAST_CHECK(condition)                                                          \
-    do {                                                                                   \
-        if (!(condition)) {                                                                \
-            ::holdfast::check_failed(#condition, std::source_location::current());         \
-        }                                                                                  \
+/// For our own bugs only, always on; aborts. Bytes from disk, network, PostgreSQL or a client are
+/// never asserted.
+#define HOLDFAST_CHECK(condition)                                                  \
+    do {                                                                           \
+        if (!(condition)) {                                                        \
+            ::holdfast::check_failed(#condition, std::source_location::current()); \
+        }                                                                          \
     } while (false)

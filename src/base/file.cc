@@ -1,5 +1,8 @@
 #include "base/file.h"
 
+#include "base/error.h"
+#include "base/ids.h"
+
 #include <cerrno>
 #include <cstdlib>
 
@@ -8,9 +11,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "base/error.h"
-#include "base/ids.h"
 
 namespace holdfast {
 namespace {
@@ -117,7 +117,7 @@ std::optional<Secret> read_secret_file(const std::filesystem::path& path, std::s
         }
         throw_errno("open", path.string(), errno);
     }
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0) {
         throw_errno("fstat", path.string(), errno);
     }
@@ -127,7 +127,8 @@ std::optional<Secret> read_secret_file(const std::filesystem::path& path, std::s
             ErrorKind::kKeyPermissions,
             ErrorText{
                 .message = fmt::format(
-                    "The file {} must be a regular file that only its owner can read; its mode is {:04o}.",
+                    "The file {} must be a regular file that only its owner can read; its mode is "
+                    "{:04o}.",
                     path.string(),
                     static_cast<unsigned>(status.st_mode & 07777U)
                 ),
@@ -147,7 +148,8 @@ bool write_file_durably(
     const std::filesystem::path& path, ByteSpan bytes, unsigned mode, Overwrite overwrite
 ) {
     const std::filesystem::path temporary =
-        path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), to_hex(random_array<6>()));
+        path.parent_path() /
+        fmt::format(".{}.{}.tmp", path.filename().string(), to_hex(random_array<6>()));
     {
         const FileDescriptor fd = open_or_throw(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
         try {
@@ -206,7 +208,8 @@ std::optional<FileDescriptor> try_lock_file(const std::filesystem::path& path) {
 }
 
 TemporaryDirectory::TemporaryDirectory(std::string_view prefix) {
-    std::string pattern = (std::filesystem::temp_directory_path() / fmt::format("{}-XXXXXX", prefix)).string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / fmt::format("{}-XXXXXX", prefix)).string();
     if (::mkdtemp(pattern.data()) == nullptr) {
         throw_errno("mkdtemp", pattern, errno);
     }

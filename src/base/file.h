@@ -1,18 +1,18 @@
 #pragma once
 
+#include "base/bytes.h"
+#include "base/secret.h"
+
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/bytes.h"
-#include "base/secret.h"
-
 namespace holdfast {
 
-/// Owns one file descriptor. Move-only; closes in the destructor (errors ignored: whoever needs durability calls
-/// sync() and then close()).
+/// Owns one file descriptor. Move-only; closes in the destructor (errors ignored: whoever needs
+/// durability calls sync() and then close()).
 class FileDescriptor {
 public:
     FileDescriptor() = default;
@@ -37,15 +37,22 @@ void write_all(int fd, ByteSpan bytes, std::string_view name);
 /// Reads until `out` is full or the end; returns how much was read.
 [[nodiscard]] std::size_t read_up_to(int fd, MutableByteSpan out, std::string_view name);
 
-/// The whole file, or nothing when it does not exist. Throws kPayloadTooLarge above `size_max` bytes.
-[[nodiscard]] std::optional<std::string> read_file(const std::filesystem::path& path, std::size_t size_max);
-/// As read_file, for key files and passwords: opened without following a link. Throws kKeyPermissions when the file is
-/// not owned by this user (or root) or when group or others have any right to it.
-[[nodiscard]] std::optional<Secret> read_secret_file(const std::filesystem::path& path, std::size_t size_max);
+/// The whole file, or nothing when it does not exist. Throws kPayloadTooLarge above `size_max`
+/// bytes.
+[[nodiscard]] std::optional<std::string> read_file(
+    const std::filesystem::path& path, std::size_t size_max
+);
+/// As read_file, for key files and passwords: opened without following a link. Throws
+/// kKeyPermissions when the file is not owned by this user (or root) or when group or others have
+/// any right to it.
+[[nodiscard]] std::optional<Secret> read_secret_file(
+    const std::filesystem::path& path, std::size_t size_max
+);
 
 enum class Overwrite { kNo, kYes };
-/// Writes a temporary file beside `path`, syncs it, renames it into place and syncs the directory. With kNo an
-/// existing file is left alone and false returned. When this returns, the file survives power loss.
+/// Writes a temporary file beside `path`, syncs it, renames it into place and syncs the directory.
+/// With kNo an existing file is left alone and false returned. When this returns, the file survives
+/// power loss.
 bool write_file_durably(
     const std::filesystem::path& path, ByteSpan bytes, unsigned mode, Overwrite overwrite
 );
@@ -56,7 +63,8 @@ void sync_directory(const std::filesystem::path& path);
 /// An advisory lock held until destruction; nothing when another process holds it.
 [[nodiscard]] std::optional<FileDescriptor> try_lock_file(const std::filesystem::path& path);
 
-/// A fresh directory (mode 0700) below the system's temporary directory, removed with its contents when destroyed.
+/// A fresh directory (mode 0700) below the system's temporary directory, removed with its contents
+/// when destroyed.
 class TemporaryDirectory {
 public:
     explicit TemporaryDirectory(std::string_view prefix);

@@ -1,13 +1,13 @@
 #pragma once
 
+#include "base/bytes.h"
+
 #include <array>
 #include <compare>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "base/bytes.h"
 
 namespace holdfast {
 

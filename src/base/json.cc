@@ -1,8 +1,8 @@
 #include "base/json.h"
 
-#include <fmt/format.h>
-
 #include "base/text.h"
+
+#include <fmt/format.h>
 
 namespace holdfast {
 namespace {
@@ -24,7 +24,9 @@ std::string describe(const Json& value) {
         case Json::value_t::array:
             return "an array";
         case Json::value_t::string:
-            return fmt::format("the string \"{}\"", value.get_ref<const std::string&>().substr(0, 80));
+            return fmt::format(
+                "the string \"{}\"", value.get_ref<const std::string&>().substr(0, 80)
+            );
         case Json::value_t::boolean:
             return value.get<bool>() ? "true" : "false";
         case Json::value_t::number_integer:
@@ -49,7 +51,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
         row[0] = i;
         for (std::size_t j = 1; j <= b.size(); ++j) {
             const std::size_t above = row[j];
-            row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+            row[j] =
+                std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
             diagonal = above;
         }
     }
@@ -164,7 +167,8 @@ bool JsonReader::as_bool() const {
 std::int64_t JsonReader::as_integer() const {
     if (value_->is_number_float()) {
         const double number = value_->get<double>();
-        if (number >= -9e15 && number <= 9e15 && number == static_cast<double>(static_cast<std::int64_t>(number))) {
+        if (number >= -9e15 && number <= 9e15 &&
+            number == static_cast<double>(static_cast<std::int64_t>(number))) {
             return static_cast<std::int64_t>(number);
         }
     }
@@ -237,8 +241,11 @@ void JsonReader::refuse_unknown(std::initializer_list<std::string_view> known) c
             listed += fmt::format("{}{}", listed.empty() ? "" : ", ", name);
         }
         if (!found) {
-            const std::string hint = nearest.empty() ? "" : fmt::format(" Did you mean \"{}\"?", nearest);
-            JsonReader{value, child_path(key), kind_}.fail("The property is not known here." + hint, listed);
+            const std::string hint =
+                nearest.empty() ? "" : fmt::format(" Did you mean \"{}\"?", nearest);
+            JsonReader{value, child_path(key), kind_}.fail(
+                "The property is not known here." + hint, listed
+            );
         }
     }
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/error.h"
+
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -9,27 +11,26 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
-
 namespace holdfast {
 
 /// Objects keep their keys sorted, which is also how az prints them.
 using Json = nlohmann::json;
 
-/// Parses `text`; throws `kind` with line and column of the fault. Refuses nesting deeper than 64 levels, duplicate
-/// keys are resolved to the last one.
+/// Parses `text`; throws `kind` with line and column of the fault. Refuses nesting deeper than 64
+/// levels, duplicate keys are resolved to the last one.
 [[nodiscard]] Json parse_json(std::string_view text, ErrorKind kind, std::string_view what);
 
 /// Parses what this program wrote itself (catalog rows): a fault is kInternal.
 [[nodiscard]] Json parse_own_json(std::string_view text);
 
-/// A member of `object` whose name equals `name` without regard to case and underscores (`resourceID`, `resourceId`
-/// and `resource_id` are one name), or null. An exact match wins. A null member counts as absent.
+/// A member of `object` whose name equals `name` without regard to case and underscores
+/// (`resourceID`, `resourceId` and `resource_id` are one name), or null. An exact match wins. A
+/// null member counts as absent.
 [[nodiscard]] const Json* find_member(const Json& object, std::string_view name);
 
-/// Reads a client's JSON strictly and says where it is wrong: every error carries the JSON path ("properties.
-/// policyRules[0].name"), what was found and what is allowed. Property names match as in find_member; null means
-/// absent. A view: the document must outlive it.
+/// Reads a client's JSON strictly and says where it is wrong: every error carries the JSON path
+/// ("properties. policyRules[0].name"), what was found and what is allowed. Property names match as
+/// in find_member; null means absent. A view: the document must outlive it.
 class JsonReader {
 public:
     /// `kind` is the kind of every error thrown.
@@ -53,16 +54,20 @@ public:
     [[nodiscard]] double as_number() const;
     void require_object() const;
 
-    [[nodiscard]] std::string string(std::string_view name) const { return member(name).as_string(); }
+    [[nodiscard]] std::string string(std::string_view name) const {
+        return member(name).as_string();
+    }
     [[nodiscard]] std::string string_or(std::string_view name, std::string_view fallback) const;
     [[nodiscard]] std::optional<std::string> optional_string(std::string_view name) const;
     [[nodiscard]] std::optional<bool> optional_bool(std::string_view name) const;
     [[nodiscard]] std::optional<std::int64_t> optional_integer(std::string_view name) const;
 
-    /// The canonical spelling of this string among `allowed` (matched without case), or an error listing them.
+    /// The canonical spelling of this string among `allowed` (matched without case), or an error
+    /// listing them.
     [[nodiscard]] std::string as_one_of(std::initializer_list<std::string_view> allowed) const;
 
-    /// Throws for the first member that is not in `known`, naming its path and the nearest known name.
+    /// Throws for the first member that is not in `known`, naming its path and the nearest known
+    /// name.
     void refuse_unknown(std::initializer_list<std::string_view> known) const;
 
     [[noreturn]] void fail(std::string_view problem, std::string_view allowed = {}) const;

@@ -21,7 +21,9 @@ TEST(JsonReader, NamesThePathOfAWrongType) {
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::kInvalidPolicy);
         EXPECT_EQ(error.text().target, "properties.rules[0].name");
-        EXPECT_STREQ(error.what(), "properties.rules[0].name: Expected a string, found the number 5.");
+        EXPECT_STREQ(
+            error.what(), "properties.rules[0].name: Expected a string, found the number 5."
+        );
     }
 }
 
@@ -34,7 +36,8 @@ TEST(JsonReader, SuggestsTheNearestKnownName) {
     } catch (const Error& error) {
         EXPECT_STREQ(
             error.what(),
-            "rule.tirgger: The property is not known here. Did you mean \"trigger\"? Allowed: name, trigger."
+            "rule.tirgger: The property is not known here. Did you mean \"trigger\"? Allowed: "
+            "name, trigger."
         );
     }
 }

@@ -32,7 +32,8 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 
 /// Quotes values with blanks and escapes control characters, so that one event stays one line.
 void append_value(std::string& line, std::string_view value) {
-    const bool quote = value.empty() || value.find_first_of(" =\"\\\n\r\t") != std::string_view::npos;
+    const bool quote =
+        value.empty() || value.find_first_of(" =\"\\\n\r\t") != std::string_view::npos;
     if (quote) {
         line.push_back('"');
     }

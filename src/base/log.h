@@ -11,8 +11,8 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 using LogField = std::pair<std::string_view, std::string>;
 
-/// One structured line on standard error: time, level, message, key=value fields (values quoted where needed). Safe
-/// from any thread. Never pass a secret.
+/// One structured line on standard error: time, level, message, key=value fields (values quoted
+/// where needed). Safe from any thread. Never pass a secret.
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
 
 inline void log_info(std::string_view message, std::initializer_list<LogField> fields = {}) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/bytes.h"
+
 #include <array>
 #include <cstddef>
 #include <span>
@@ -7,12 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/bytes.h"
-
 namespace holdfast {
 
-/// Key material or a password: wiped when destroyed or moved from, never copied by accident, never printable (no
-/// operator<<, no fmt formatter, no JSON conversion).
+/// Key material or a password: wiped when destroyed or moved from, never copied by accident, never
+/// printable (no operator<<, no fmt formatter, no JSON conversion).
 class Secret {
 public:
     Secret() = default;

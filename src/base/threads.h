@@ -13,7 +13,8 @@
 
 namespace holdfast {
 
-/// Joins two stages of a pipeline: a full queue slows the producer, so memory stays bounded. Safe from any thread.
+/// Joins two stages of a pipeline: a full queue slows the producer, so memory stays bounded. Safe
+/// from any thread.
 template <typename T>
 class BoundedQueue {
 public:
@@ -65,8 +66,9 @@ private:
     bool closed_ = false;
 };
 
-/// A named, bounded pool. Tasks run in the order given. The destructor stops accepting, runs what is queued and
-/// joins. A task must not throw: wrap it in run_boundary (an escaped exception ends the process).
+/// A named, bounded pool. Tasks run in the order given. The destructor stops accepting, runs what
+/// is queued and joins. A task must not throw: wrap it in run_boundary (an escaped exception ends
+/// the process).
 class ThreadPool {
 public:
     /// `name` (at most 12 characters) is what ps and gdb show. `queue_max` pending tasks at most.

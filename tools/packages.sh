@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# tools/packages.sh build|test|demo|bench: prints the Debian 12 packages that the purpose needs, one a line.
+# The only list: demo.sh, test.sh, CI and the README use it.
+set -euo pipefail
+build=(
+    g++ cmake ninja-build pkg-config protobuf-compiler
+    libboost1.81-dev libcli11-dev libfmt-dev libhowardhinnant-date-dev libpq-dev libprotobuf-dev
+    libspdlog-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libsystemd-dev libtomlplusplus-dev
+    libzstd-dev nlohmann-json3-dev
+    tzdata
+)
+run=(postgresql-client-15 ca-certificates)
+server=(postgresql-15)
+test=(libgtest-dev libgmock-dev librapidcheck-dev python3 ccache)
+demo=(perl)
+bench=(libbenchmark-dev python3 perl hyperfine)
+case "${1:-}" in
+    build) printf '%s\n' "${build[@]}" ;;
+    run) printf '%s\n' "${run[@]}" ;;
+    test) printf '%s\n' "${build[@]}" "${run[@]}" "${server[@]}" "${test[@]}" ;;
+    demo) printf '%s\n' "${build[@]}" "${run[@]}" "${server[@]}" "${demo[@]}" ;;
+    bench) printf '%s\n' "${build[@]}" "${run[@]}" "${server[@]}" "${bench[@]}" ;;
+    *) echo "usage: $0 build|run|test|demo|bench" >&2; exit 2 ;;
+esac
