@@ -28,8 +28,7 @@ struct RestoreProgress {
 struct RestoreItem {
     std::string schema;
     std::string table;
-    /// Another name for it in the target; empty: its own.
-    std::string target_schema = {};
+    /// Another name for the table in the target; empty: its own.
     std::string target_table = {};
 };
 
