@@ -8,7 +8,12 @@ class SecretStore;
 }  // namespace holdfast::catalog
 
 namespace holdfast::jobs {
+class CredentialResolver;
+class DataPlane;
 class Engine;
+class ProtectionService;
+class RepositoryPool;
+class RestoreContainers;
 }  // namespace holdfast::jobs
 
 namespace holdfast::control {
@@ -27,6 +32,11 @@ struct Services {
     catalog::Catalog& catalog;
     catalog::SecretStore& secrets;
     jobs::Engine& jobs;
+    jobs::ProtectionService& protection;
+    jobs::RepositoryPool& repositories;
+    const jobs::CredentialResolver& credentials;
+    const jobs::RestoreContainers& containers;
+    jobs::DataPlane& data_plane;
     Authorizer& authorizer;
     Operations& operations;
     Audit& audit;

@@ -40,10 +40,6 @@ Error not_found(
     };
 }
 
-std::string quoted_etag(std::string_view etag) {
-    return fmt::format("\"{}\"", etag);
-}
-
 std::string child_id(std::string_view parent, std::string_view type, std::string_view name) {
     return fmt::format("{}/{}/{}", parent, type, name);
 }

@@ -77,7 +77,4 @@ inline constexpr std::string_view kInstancePattern =
     ErrorKind kind, std::string_view type, std::string_view name, std::string_view target
 );
 
-/// The strong ETag of a stored record, quoted.
-[[nodiscard]] std::string quoted_etag(std::string_view etag);
-
 }  // namespace holdfast::control

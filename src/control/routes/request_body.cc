@@ -1,6 +1,5 @@
 #include "control/routes/request_body.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -119,37 +118,6 @@ std::string read_location(const JsonReader& body, const std::string& fallback) {
         member->fail("The location is malformed.", "letters, digits, blanks and hyphens");
     }
     return location.empty() ? fallback : location;
-}
-
-void require_some_api_version(const Request& request) {
-    const std::string* version = request.query.find("api-version");
-    if (version == nullptr || version->empty()) {
-        throw Error{
-            ErrorKind::kMissingApiVersion,
-            ErrorText{
-                .message =
-                    "The api-version query parameter (?api-version=) is required for all requests.",
-                .target = "api-version",
-                .recommended_actions = {"Add a version, for example ?api-version=2022-12-01."},
-            }
-        };
-    }
-    std::string_view day{*version};
-    if (day.ends_with("-preview")) {
-        day.remove_suffix(std::string_view{"-preview"}.size());
-    }
-    if (day.size() != 10 || !parse_instant(std::string{day} + "T00:00:00Z")) {
-        throw Error{
-            ErrorKind::kInvalidApiVersion,
-            ErrorText{
-                .message =
-                    fmt::format("The api-version '{}' is malformed.", version->substr(0, 40)),
-                .target = "api-version",
-                .recommended_actions =
-                    {"Give a date as yyyy-mm-dd, optionally followed by -preview."},
-            }
-        };
-    }
 }
 
 }  // namespace holdfast::control

@@ -37,8 +37,4 @@ private:
 [[nodiscard]] std::string read_location(const JsonReader& body, const std::string& fallback);
 [[nodiscard]] std::string canonical_location(std::string_view text);
 
-/// Checks that the api-version is there and well formed, whatever its date: the resource manager's
-/// own operations are asked with versions from 2015 on. For routes that are ApiVersion::kExempt.
-void require_some_api_version(const Request& request);
-
 }  // namespace holdfast::control

@@ -1,6 +1,5 @@
 // GET /metadata/endpoints: what `az cloud register` reads.
 #include "control/arm.h"
-#include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
 
 #include <fmt/format.h>
@@ -46,7 +45,6 @@ Json cloud_description(const std::string& base) {
 }
 
 Reply get_endpoints(const RequestContext& context) {
-    require_some_api_version(context.request);
     const std::string version = context.request.query.get_or("api-version", "");
     const std::string& base = context.base_url;
     const std::string origin = base + "/";
@@ -74,7 +72,6 @@ void add_metadata_routes(std::vector<Route>& routes) {
         .summary = "Describes this cloud to clients that register it.",
         .handler = get_endpoints,
         .access = Access::kAnonymous,
-        .api_version = ApiVersion::kExempt,
     });
 }
 

@@ -33,12 +33,11 @@ Json group_document(const ResourceGroupRecord& group) {
 
 Reply group_reply(int status, const ResourceGroupRecord& group) {
     Reply reply = Reply::json(status, group_document(group));
-    reply.headers.set("ETag", quoted_etag(group.etag));
+    reply.headers.set("ETag", quote_etag(group.etag));
     return reply;
 }
 
 Reply list_groups(const RequestContext& context) {
-    require_some_api_version(context.request);
     if (!context.request.query.get_or("$filter", "").empty()) {
         throw Error{
             ErrorKind::kUnsupportedOperation,
@@ -66,7 +65,6 @@ Reply list_groups(const RequestContext& context) {
 }
 
 Reply get_group(const RequestContext& context) {
-    require_some_api_version(context.request);
     ResourceGroupRecord group;
     context.services.catalog.read([&](const catalog::View& view) {
         group = require_group(view, context);
@@ -80,7 +78,6 @@ Reply head_group(const RequestContext& context) {
 }
 
 Reply put_group(const RequestContext& context) {
-    require_some_api_version(context.request);
     const JsonReader body = body_reader(context);
     IgnoredProperties ignored;
     ignored.note_unknown(
@@ -96,7 +93,7 @@ Reply put_group(const RequestContext& context) {
         );
         const auto existing = transaction.get<ResourceGroupRecord>(id.key());
         check_preconditions(
-            context.request, existing ? std::optional{quoted_etag(existing->etag)} : std::nullopt
+            context.request, existing ? std::optional{quote_etag(existing->etag)} : std::nullopt
         );
         created = !existing.has_value();
         const std::string& fallback = context.services.config.service.location;
@@ -125,12 +122,11 @@ Reply put_group(const RequestContext& context) {
 }
 
 Reply patch_group(const RequestContext& context) {
-    require_some_api_version(context.request);
     const auto tags = read_tags(body_reader(context));
     ResourceGroupRecord group;
     context.services.catalog.write([&](catalog::Transaction& transaction) {
         group = require_group(transaction, context);
-        check_preconditions(context.request, quoted_etag(group.etag));
+        check_preconditions(context.request, quote_etag(group.etag));
         if (tags) {
             group.tags = *tags;
             transaction.put(group);
@@ -140,10 +136,9 @@ Reply patch_group(const RequestContext& context) {
 }
 
 Reply delete_group(const RequestContext& context) {
-    require_some_api_version(context.request);
     context.services.catalog.write([&](catalog::Transaction& transaction) {
         const ResourceGroupRecord group = require_group(transaction, context);
-        check_preconditions(context.request, quoted_etag(group.etag));
+        check_preconditions(context.request, quote_etag(group.etag));
         const auto vaults = transaction.count<VaultRecord>({.parent = group.id});
         const auto servers = transaction.count<ServerRecord>({.parent = group.id});
         if (vaults + servers != 0) {
@@ -181,7 +176,6 @@ void add_resource_group_routes(std::vector<Route>& routes) {
             .handler = std::move(handler),
             .body =
                 verb == Verb::kPut || verb == Verb::kPatch ? BodyRule::kRequired : BodyRule::kNone,
-            .api_version = ApiVersion::kExempt,
         });
     };
     add(Verb::kGet, "read", "Shows a resource group.", get_group);
@@ -196,7 +190,6 @@ void add_resource_group_routes(std::vector<Route>& routes) {
         .summary = "Lists the resource groups of a subscription that the caller may read.",
         .handler = list_groups,
         .access = Access::kAuthenticated,
-        .api_version = ApiVersion::kExempt,
     });
 }
 

@@ -57,7 +57,6 @@ bool may_see(
 }
 
 Reply list_subscriptions(const RequestContext& context) {
-    require_some_api_version(context.request);
     std::vector<Json> items;
     context.services.catalog.read([&](const catalog::View& view) {
         for (const SubscriptionRecord& record : view.list<SubscriptionRecord>()) {
@@ -70,7 +69,6 @@ Reply list_subscriptions(const RequestContext& context) {
 }
 
 Reply get_subscription(const RequestContext& context) {
-    require_some_api_version(context.request);
     Json document;
     context.services.catalog.read([&](const catalog::View& view) {
         const auto record = require_subscription(view, context.path.at("subscriptionId"));
@@ -85,7 +83,6 @@ Reply get_subscription(const RequestContext& context) {
 }
 
 Reply list_tenants(const RequestContext& context) {
-    require_some_api_version(context.request);
     std::set<std::string> tenants;
     for (const auto& record : context.services.catalog.list<SubscriptionRecord>()) {
         tenants.insert(record.tenant_id);
@@ -142,7 +139,6 @@ constexpr std::array<Region, 32> kRegions{{
 }};
 
 Reply list_locations(const RequestContext& context) {
-    require_some_api_version(context.request);
     const std::string& subscription = context.path.at("subscriptionId");
     std::map<std::string, std::string> names;
     for (const Region& region : kRegions) {
@@ -185,7 +181,6 @@ void add_subscription_routes(std::vector<Route>& routes) {
         .summary = "Lists the subscriptions that the caller may see.",
         .handler = list_subscriptions,
         .access = Access::kAuthenticated,
-        .api_version = ApiVersion::kExempt,
     });
     routes.push_back(Route{
         .verb = Verb::kGet,
@@ -194,7 +189,6 @@ void add_subscription_routes(std::vector<Route>& routes) {
         .summary = "Shows a subscription.",
         .handler = get_subscription,
         .access = Access::kAuthenticated,
-        .api_version = ApiVersion::kExempt,
     });
     routes.push_back(Route{
         .verb = Verb::kGet,
@@ -203,7 +197,6 @@ void add_subscription_routes(std::vector<Route>& routes) {
         .summary = "Lists the tenants.",
         .handler = list_tenants,
         .access = Access::kAuthenticated,
-        .api_version = ApiVersion::kExempt,
     });
     routes.push_back(Route{
         .verb = Verb::kGet,
@@ -212,7 +205,6 @@ void add_subscription_routes(std::vector<Route>& routes) {
         .summary = "Lists the locations that resources may be labelled with.",
         .handler = list_locations,
         .access = Access::kAuthenticated,
-        .api_version = ApiVersion::kExempt,
     });
 }
 
