@@ -22,18 +22,24 @@ struct TocOverride {
     std::optional<std::string> copy_statement;
 };
 
-/// The data that a composed archive carries.
-enum class ComposeData {
-    kNone,         ///< Table of contents only: for the pre-data and post-data sections.
-    kSequential,   ///< Data without offsets: pg_restore reads it from a pipe.
-    kWithOffsets,  ///< Data with offsets: pg_restore -j and -t seek in the file.
+/// What kind of archive to compose.
+enum class ComposeShape {
+    kFile,  ///< With data and its offsets: pg_restore -j and -t seek in the file.
+    kPipe,  ///< With data, without offsets: pg_restore reads it from a pipe.
+    /// Table of contents only, for `pg_restore --section=pre-data`. Without ACL entries: a table
+    /// whose owner may not write must take its data first.
+    kPreData,
+    /// Table of contents only, for `pg_restore --section=post-data`, with -j too when it lies in a
+    /// file. Keeps the pre-data entries, by which pg_restore knows what must not run at once, and
+    /// has the ACL entries at its end.
+    kPostData,
 };
 
 struct ComposePlan {
     /// Positions in Toc::entries(), ascending. Entries that pg_restore needs in any archive
     /// (ENCODING, STDSTRINGS, SEARCHPATH) are added when missing. Nothing: all entries.
     std::optional<std::vector<std::size_t>> entries = std::nullopt;
-    ComposeData data = ComposeData::kWithOffsets;
+    ComposeShape shape = ComposeShape::kFile;
     /// By position in Toc::entries().
     std::map<std::size_t, TocOverride> overrides = {};
     /// What the archive says of its creation; nothing: what the `toc` stream's attribute says.
@@ -71,14 +77,21 @@ public:
 
     /// Divides the data section among at most `share_count_max` processes, largest table first.
     /// Every entry of the data section among `entries` (nothing: all entries) is in exactly one
-    /// share; entries without a data block (SEQUENCE SET...) are in the first. Shares without any
-    /// entry are left out.
+    /// share: compose each with kPipe, feed it to `pg_restore --section=data`. Entries without a
+    /// data block (SEQUENCE SET...) are in the first share; large objects are together with what
+    /// makes them. Shares without any entry are left out.
+    ///
+    /// A whole restore is kPreData, then the shares in any order or at once, then kPostData.
     [[nodiscard]] std::vector<RestoreShare> plan_shares(
         std::size_t share_count_max,
         const std::optional<std::vector<std::size_t>>& entries = std::nullopt
     ) const;
 
 private:
+    struct Layout;
+    [[nodiscard]] Layout lay_out(const ComposePlan& plan) const;
+    void write_data(std::size_t entry, ByteSink& sink) const;
+
     const StreamSource& source_;
     std::string prefix_;
     Toc toc_;

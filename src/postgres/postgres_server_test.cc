@@ -1,5 +1,6 @@
-#include "base/error.h"
 #include "postgres/testing/postgres_server.h"
+
+#include "base/error.h"
 
 #include <gtest/gtest.h>
 

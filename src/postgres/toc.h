@@ -82,7 +82,7 @@ struct TocEntry {
     std::uint64_t data_offset = 0;
 };
 
-/// A parsed table of contents. Immutable after parse() but for replace_*(); movable.
+/// A parsed table of contents. Immutable; movable.
 class Toc {
 public:
     /// Reads header and entries from the start of `bytes`; what follows them is ignored.
@@ -102,6 +102,12 @@ public:
     /// `data/<schema>/<table>`, `blobs` or `blobs/<tag>`. Only for entries with had_data.
     [[nodiscard]] const std::string& stream_name(std::size_t entry) const;
 
+    /// The section in which pg_restore handles an entry: its own, or for kNone that of the entries
+    /// before it.
+    [[nodiscard]] TocSection effective_section(std::size_t entry) const {
+        return sections_.at(entry);
+    }
+
 private:
     Toc() = default;
 
@@ -109,6 +115,7 @@ private:
         bytes_;  ///< The texts of entries_ are views into this; its address never changes.
     ArchiveHeader header_;
     std::vector<TocEntry> entries_;
+    std::vector<TocSection> sections_;
     std::unordered_map<std::int32_t, std::size_t> by_dump_id_;
     std::unordered_map<std::size_t, std::string> stream_names_;
 };
