@@ -40,25 +40,6 @@ std::string describe(const Json& value) {
     return "nothing";
 }
 
-/// How many single-character edits apart; small strings only.
-std::size_t distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-        row[j] = j;
-    }
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t above = row[j];
-            row[j] =
-                std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-            diagonal = above;
-        }
-    }
-    return row.back();
-}
-
 }  // namespace
 
 Json parse_json(std::string_view text, ErrorKind kind, std::string_view what) {
@@ -232,7 +213,7 @@ void JsonReader::refuse_unknown(std::initializer_list<std::string_view> known) c
         bool found = false;
         std::string listed;
         for (const std::string_view name : known) {
-            const std::size_t apart = distance(folded, fold(name));
+            const std::size_t apart = edit_distance(folded, fold(name));
             found = found || apart == 0;
             if (apart < nearest_distance) {
                 nearest_distance = apart;

@@ -27,6 +27,9 @@ namespace holdfast {
 /// True for well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
 [[nodiscard]] bool is_utf8(std::string_view text) noexcept;
 
+/// How many single-character edits apart; for words, not documents.
+[[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
+
 /// `1.5 GiB`, `312 B`.
 [[nodiscard]] std::string format_size(std::uint64_t bytes);
 
