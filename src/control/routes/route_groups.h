@@ -15,4 +15,15 @@ void add_metadata_routes(std::vector<Route>& routes);
 void add_subscription_routes(std::vector<Route>& routes);
 void add_resource_group_routes(std::vector<Route>& routes);
 
+// providers/data_protection/
+void add_provider_routes(std::vector<Route>& routes);
+void add_backup_vault_routes(std::vector<Route>& routes);
+void add_backup_policy_routes(std::vector<Route>& routes);
+void add_backup_instance_routes(std::vector<Route>& routes);
+void add_backup_and_restore_routes(std::vector<Route>& routes);
+void add_backup_job_routes(std::vector<Route>& routes);
+void add_recovery_point_routes(std::vector<Route>& routes);
+void add_operation_routes(std::vector<Route>& routes);
+void add_status_routes(std::vector<Route>& routes);
+
 }  // namespace holdfast::control

@@ -9,6 +9,15 @@ std::vector<Route> all_routes() {
     add_metadata_routes(routes);
     add_subscription_routes(routes);
     add_resource_group_routes(routes);
+    add_provider_routes(routes);
+    add_backup_vault_routes(routes);
+    add_backup_policy_routes(routes);
+    add_backup_instance_routes(routes);
+    add_backup_and_restore_routes(routes);
+    add_backup_job_routes(routes);
+    add_recovery_point_routes(routes);
+    add_operation_routes(routes);
+    add_status_routes(routes);
     return routes;
 }
 

@@ -50,8 +50,7 @@ void read_storage(const JsonReader& properties, Json& out, IgnoredProperties& ig
         list.push_back(
             {{"datastoreType", type},
              {"type",
-              setting.member("type").as_one_of(
-                  {"GeoRedundant", "LocallyRedundant", "ZoneRedundant"}
+              setting.member("type").as_one_of({"GeoRedundant", "LocallyRedundant", "ZoneRedundant"}
               )}}
         );
     }

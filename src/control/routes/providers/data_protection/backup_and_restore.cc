@@ -1,0 +1,122 @@
+// …/backupInstances/{backupInstanceName}/backup, restore and validateRestore
+#include "catalog/catalog.h"
+#include "control/arm.h"
+#include "control/operations.h"
+#include "control/routes/lookup.h"
+#include "control/routes/request_body.h"
+#include "control/routes/route_groups.h"
+#include "control/services.h"
+#include "jobs/engine.h"
+#include "jobs/requests.h"
+
+namespace holdfast::control {
+namespace {
+
+using catalog::InstanceRecord;
+using catalog::VaultRecord;
+
+struct Place {
+    VaultRecord vault;
+    InstanceRecord instance;
+};
+
+Place require_place(const RequestContext& context) {
+    Place place;
+    context.services.catalog.read([&](const catalog::View& view) {
+        place = {require_vault(view, context), require_instance(view, context)};
+    });
+    return place;
+}
+
+jobs::Requester requester_of(const RequestContext& context) {
+    return {
+        .principal_id = context.principal.object_id,
+        .correlation_id = context.request.correlation_id
+    };
+}
+
+/// The job and the operation that names it become durable together; the operation has succeeded as
+/// soon as the job is registered.
+Reply register_job(
+    const RequestContext& context,
+    const VaultRecord& vault,
+    std::string kind,
+    const std::function<std::string(catalog::Transaction&)>& submit
+) {
+    std::string operation;
+    context.services.catalog.write([&](catalog::Transaction& transaction) {
+        const std::string job = submit(transaction);
+        operation = context.services.operations.completed_in(
+            transaction,
+            context,
+            OperationSpec{
+                .kind = std::move(kind),
+                .vault_id = vault.id,
+                .location = vault.location,
+                .job_id = child_id(vault.id, "backupJobs", job),
+            }
+        );
+    });
+    context.services.jobs.wake();
+    return context.services.operations.accepted(context, operation);
+}
+
+Reply start_backup(const RequestContext& context) {
+    const Place place = require_place(context);
+    const jobs::AdhocBackupRequest request =
+        jobs::parse_adhoc_backup(context.body, place.instance.id, requester_of(context));
+    return register_job(context, place.vault, "backup", [&](catalog::Transaction& transaction) {
+        return context.services.jobs.submit_backup(transaction, request);
+    });
+}
+
+Reply start_restore(const RequestContext& context) {
+    const Place place = require_place(context);
+    const jobs::RestoreRequest request =
+        jobs::parse_restore_request(context.body, "", place.instance.id, requester_of(context));
+    return register_job(context, place.vault, "restore", [&](catalog::Transaction& transaction) {
+        return context.services.jobs.submit_restore(transaction, request);
+    });
+}
+
+Reply validate_restore(const RequestContext& context) {
+    const Place place = require_place(context);
+    const JsonReader wrapped = body_reader(context).member("restoreRequestObject");
+    jobs::RestoreRequest request = jobs::parse_restore_request(
+        wrapped.value(), wrapped.path(), place.instance.id, requester_of(context)
+    );
+    jobs::Engine& engine = context.services.jobs;
+    const std::string operation = context.services.operations.start(
+        context,
+        OperationSpec{
+            .kind = "validateRestore",
+            .vault_id = place.vault.id,
+            .location = place.vault.location,
+        },
+        [&engine, request = std::move(request)](std::stop_token stop) -> Json {
+            const auto validation = engine.validate_restore(request, stop);
+            return validation.warnings.empty() ? Json{} : Json{{"warnings", validation.warnings}};
+        }
+    );
+    return context.services.operations.accepted(context, operation);
+}
+
+}  // namespace
+
+void add_backup_and_restore_routes(std::vector<Route>& routes) {
+    const auto add = [&](std::string_view verb, std::string summary, Handler handler) {
+        routes.push_back(Route{
+            .verb = Verb::kPost,
+            .pattern = std::string{kInstancePattern} + "/" + std::string{verb},
+            .action = std::string{kInstanceType} + "/" + std::string{verb} + "/action",
+            .summary = std::move(summary),
+            .handler = std::move(handler),
+            .body = BodyRule::kRequired,
+        });
+    };
+    add("backup", "Starts a backup on demand.", start_backup);
+    add("restore", "Starts a restore as files, into a server, or of single items.", start_restore);
+    add("validateRestore", "Checks a restore without changing anything.", validate_restore);
+}
+
+}  // namespace holdfast::control

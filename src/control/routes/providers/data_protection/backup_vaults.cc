@@ -1,0 +1,431 @@
+// …/providers/Microsoft.DataProtection/backupVaults
+#include "base/ids.h"
+#include "base/text.h"
+#include "catalog/catalog.h"
+#include "control/arm.h"
+#include "control/config.h"
+#include "control/identity/authorize.h"
+#include "control/operations.h"
+#include "control/resource_id.h"
+#include "control/routes/documents.h"
+#include "control/routes/lookup.h"
+#include "control/routes/providers/data_protection/vault_settings.h"
+#include "control/routes/request_body.h"
+#include "control/routes/route_groups.h"
+#include "control/services.h"
+#include "jobs/protection_service.h"
+
+#include <fmt/format.h>
+
+namespace holdfast::control {
+namespace {
+
+using catalog::InstanceRecord;
+using catalog::PrincipalRecord;
+using catalog::ResourceGroupRecord;
+using catalog::RoleAssignmentRecord;
+using catalog::SubscriptionRecord;
+using catalog::VaultRecord;
+
+constexpr NameRule kVaultRule{
+    .what = "backup vault",
+    .length_min = 2,
+    .length_max = 50,
+    .extra_characters = "-",
+    .first_is_letter = true
+};
+constexpr std::string_view kReadVault = "Microsoft.DataProtection/backupVaults/read";
+
+void require_vault_name(const std::string& name) {
+    require_name(name, kVaultRule);
+    if (name.ends_with('-')) {
+        throw Error{
+            ErrorKind::kInvalidResourceName,
+            ErrorText{
+                .message = fmt::format("'{}' ends with a hyphen.", name),
+                .target = "vaultName",
+                .recommended_actions =
+                    {"Choose 2 to 50 letters, digits and hyphens that begin with a letter and end "
+                     "with a letter or a digit."},
+            }
+        };
+    }
+}
+
+std::string tenant_of(const catalog::View& view, const VaultRecord& vault) {
+    const auto subscription = view.get<SubscriptionRecord>(vault.subscription_id);
+    return subscription ? subscription->tenant_id : std::string{};
+}
+
+Json document_of(const catalog::View& view, const VaultRecord& vault) {
+    return vault_document(vault, tenant_of(view, vault));
+}
+
+Json document_of(const RequestContext& context, const VaultRecord& vault) {
+    Json document;
+    context.services.catalog.read([&](const catalog::View& view) {
+        document = document_of(view, vault);
+    });
+    return document;
+}
+
+Reply vault_reply(const RequestContext& context, const VaultRecord& vault) {
+    Reply reply = Reply::ok(document_of(context, vault));
+    reply.headers.set("ETag", quote_etag(vault.etag));
+    return reply;
+}
+
+Reply get_vault(const RequestContext& context) {
+    VaultRecord vault;
+    context.services.catalog.read([&](const catalog::View& view) {
+        vault = require_vault(view, context);
+    });
+    return vault_reply(context, vault);
+}
+
+std::vector<Json> readable_vaults(
+    const RequestContext& context, const catalog::View& view, const catalog::Query& query
+) {
+    std::vector<Json> items;
+    view.each<VaultRecord>(query, [&](const VaultRecord& vault) {
+        if (context.services.authorizer.allows(context.principal, kReadVault, vault.id)) {
+            items.push_back(document_of(view, vault));
+        }
+        return true;
+    });
+    return items;
+}
+
+Reply list_by_subscription(const RequestContext& context) {
+    std::vector<Json> items;
+    context.services.catalog.read([&](const catalog::View& view) {
+        const auto subscription = require_subscription(view, context.path.at("subscriptionId"));
+        items = readable_vaults(
+            context, view, {.parent_prefix = fmt::format("/subscriptions/{}/", subscription.id)}
+        );
+    });
+    return list_reply(context, std::move(items));
+}
+
+Reply list_by_group(const RequestContext& context) {
+    std::vector<Json> items;
+    context.services.catalog.read([&](const catalog::View& view) {
+        items = readable_vaults(context, view, {.parent = require_group(view, context).id});
+    });
+    return list_reply(context, std::move(items));
+}
+
+/// What a request says about the identity; empty when it says nothing.
+std::string read_identity(const JsonReader& body, IgnoredProperties& ignored) {
+    const auto identity = body.optional_member("identity");
+    if (!identity) {
+        return {};
+    }
+    ignored.note_unknown(*identity, {"type", "principalId", "tenantId", "userAssignedIdentities"});
+    const auto type = identity->optional_member("type");
+    return type ? type->as_one_of(
+                      {"SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned", "None"}
+                  )
+                : std::string{};
+}
+
+/// The vault's own identity is made with its first system-assigned identity and stays for the
+/// vault's life, so that what was granted to it keeps its meaning.
+void set_identity(VaultRecord& vault, const std::string& type) {
+    if (!type.empty()) {
+        vault.identity_type = type;
+    }
+    if (vault.identity_type.starts_with("SystemAssigned") && vault.principal_id.empty()) {
+        vault.principal_id = new_guid();
+    }
+}
+
+void put_principal(catalog::Transaction& transaction, const VaultRecord& vault) {
+    if (vault.principal_id.empty() ||
+        transaction.get<PrincipalRecord>(vault.principal_id).has_value()) {
+        return;
+    }
+    PrincipalRecord principal;
+    principal.id = vault.principal_id;
+    principal.kind = "ManagedIdentity";
+    principal.display_name = vault.name;
+    principal.resource_id = vault.id;
+    principal.created_at = transaction.now();
+    transaction.put(principal);
+}
+
+/// Both PUT and PATCH: what the body says, on top of `vault`.
+void apply_body(
+    const RequestContext& context,
+    const JsonReader& body,
+    VaultRecord& vault,
+    IgnoredProperties& ignored
+) {
+    ignored.note_unknown(
+        body,
+        {"id", "name", "type", "location", "tags", "identity", "properties", "systemData", "eTag"}
+    );
+    const std::string location = read_location(body, vault.location);
+    if (!vault.location.empty() && location != vault.location) {
+        throw Error{
+            ErrorKind::kConflict,
+            ErrorText{
+                .message = fmt::format(
+                    "The vault '{}' already exists in location '{}'.", vault.name, vault.location
+                ),
+                .target = "location",
+                .recommended_actions = {"Give that location: a vault does not move."},
+            }
+        };
+    }
+    vault.location = location;
+    const bool replaces = context.request.verb == Verb::kPut;
+    if (const auto tags = read_tags(body)) {
+        vault.tags = *tags;
+    } else if (replaces) {
+        vault.tags = Json::object();
+    }
+    set_identity(vault, read_identity(body, ignored));
+    const auto properties = body.optional_member("properties");
+    if (properties || replaces) {
+        const bool is_new = vault.etag.empty();
+        vault.properties = apply_vault_settings(
+            properties ? *properties : body.member("properties"),
+            is_new ? Json{} : vault.properties,
+            ignored
+        );
+    }
+}
+
+/// Where the data lie is decided before the first instance.
+void refuse_storage_change(
+    const catalog::View& view, const VaultRecord& before, const VaultRecord& after
+) {
+    if (same_storage(before.properties, after.properties) ||
+        view.count<InstanceRecord>({.parent = before.id}) == 0) {
+        return;
+    }
+    throw Error{
+        ErrorKind::kUnsupportedOperation,
+        ErrorText{
+            .message = "The storage redundancy of a vault cannot change once it protects a backup "
+                       "instance.",
+            .target = "properties.storageSettings",
+            .recommended_actions = {"Leave storageSettings as they are, or create another vault."},
+        }
+    };
+}
+
+OperationSpec vault_operation(const VaultRecord& vault, std::string kind) {
+    return {.kind = std::move(kind), .vault_id = vault.id, .location = vault.location};
+}
+
+Reply create_vault(const RequestContext& context, const JsonReader& body) {
+    VaultRecord vault;
+    vault.name = context.path.at("vaultName");
+    require_vault_name(vault.name);
+    context.services.catalog.read([&](const catalog::View& view) {
+        vault.subscription_id = require_subscription(view, context.path.at("subscriptionId")).id;
+        const ResourceId id = vault_id_of(context);
+        vault.resource_group = id.group_name();
+        const auto group = view.get<ResourceGroupRecord>(id.parent()->key());
+        // Within a group that exists, its own spelling.
+        vault.resource_group = group ? group->name : id.group_name();
+    });
+    vault.id = ResourceId::resource_group(vault.subscription_id, vault.resource_group)
+                   .provider_child(kDataProtection, "backupVaults", vault.name)
+                   .text();
+    IgnoredProperties ignored;
+    apply_body(context, body, vault, ignored);
+    if (vault.location.empty()) {
+        vault.location = canonical_location(context.services.config.service.location);
+    }
+    std::string operation;
+    vault = context.services.protection.create_vault(vault, [&](catalog::Transaction& transaction) {
+        (void)ensure_group(transaction, context, vault.location);
+        put_principal(transaction, vault);
+        operation = context.services.operations.completed_in(
+            transaction, context, vault_operation(vault, "createVault")
+        );
+    });
+    Json document = document_of(context, vault);
+    document["properties"]["provisioningState"] = "Provisioning";
+    Reply reply =
+        context.services.operations.with_resource(context, operation, 201, std::move(document));
+    reply.headers.set("ETag", quote_etag(vault.etag));
+    ignored.report(context, reply);
+    return reply;
+}
+
+/// The changed vault is stored, together with what `also` writes.
+VaultRecord change_vault(
+    const RequestContext& context,
+    const JsonReader& body,
+    IgnoredProperties& ignored,
+    const std::function<void(catalog::Transaction&, const VaultRecord&)>& also
+) {
+    VaultRecord before;
+    context.services.catalog.read([&](const catalog::View& view) {
+        before = require_vault(view, context);
+    });
+    check_preconditions(context.request, quote_etag(before.etag));
+    VaultRecord after = before;
+    apply_body(context, body, after, ignored);
+    return context.services.protection.update_vault(after, [&](catalog::Transaction& transaction) {
+        refuse_storage_change(transaction, before, after);
+        put_principal(transaction, after);
+        also(transaction, after);
+    });
+}
+
+Reply put_vault(const RequestContext& context) {
+    const JsonReader body = body_reader(context);
+    const auto existing = context.services.catalog.get<VaultRecord>(vault_id_of(context).key());
+    if (!existing) {
+        check_preconditions(context.request, std::nullopt);
+        return create_vault(context, body);
+    }
+    IgnoredProperties ignored;
+    std::string operation;
+    const VaultRecord vault = change_vault(
+        context,
+        body,
+        ignored,
+        [&](catalog::Transaction& transaction, const VaultRecord& after) {
+            operation = context.services.operations.completed_in(
+                transaction, context, vault_operation(after, "updateVault")
+            );
+        }
+    );
+    Json document = document_of(context, vault);
+    document["properties"]["provisioningState"] = "Updating";
+    Reply reply =
+        context.services.operations.with_resource(context, operation, 200, std::move(document));
+    reply.headers.set("ETag", quote_etag(vault.etag));
+    ignored.report(context, reply);
+    return reply;
+}
+
+Reply patch_vault(const RequestContext& context) {
+    IgnoredProperties ignored;
+    const VaultRecord vault = change_vault(
+        context, body_reader(context), ignored, [](catalog::Transaction&, const VaultRecord&) {}
+    );
+    Reply reply = vault_reply(context, vault);
+    ignored.report(context, reply);
+    return reply;
+}
+
+/// What was granted to the vault's identity, and on the vault, goes with it.
+void remove_grants(catalog::Transaction& transaction, const VaultRecord& vault) {
+    std::vector<std::string> gone;
+    transaction.each<RoleAssignmentRecord>({}, [&](const RoleAssignmentRecord& assignment) {
+        const bool own = !vault.principal_id.empty() &&
+                         equal_ignoring_case(assignment.principal_id, vault.principal_id);
+        if (own || (assignment.scope != "/" && scope_contains(vault.id, assignment.scope))) {
+            gone.push_back(assignment.id);
+        }
+        return true;
+    });
+    for (const std::string& id : gone) {
+        transaction.remove<RoleAssignmentRecord>(id);
+    }
+    if (!vault.principal_id.empty()) {
+        transaction.remove<PrincipalRecord>(vault.principal_id);
+    }
+}
+
+Reply delete_vault(const RequestContext& context) {
+    const auto vault = context.services.catalog.get<VaultRecord>(vault_id_of(context).key());
+    if (!vault) {
+        return Reply::empty(204);
+    }
+    check_preconditions(context.request, quote_etag(vault->etag));
+    OperationSpec spec = vault_operation(*vault, "deleteVault");
+    spec.status_place = StatusPlace::kLocation;
+    std::string operation;
+    const bool removed =
+        context.services.protection.delete_vault(vault->id, [&](catalog::Transaction& transaction) {
+            remove_grants(transaction, *vault);
+            operation = context.services.operations.completed_in(transaction, context, spec);
+        });
+    return removed ? context.services.operations.accepted(context, operation) : Reply::empty(204);
+}
+
+Reply check_name(const RequestContext& context) {
+    const JsonReader body = body_reader(context);
+    const std::string name = body.string("name");
+    Json answer{{"nameAvailable", true}};
+    const auto type = body.optional_string("type");
+    if (type && !equal_ignoring_case(*type, kVaultType)) {
+        body.member("type").fail("Names are checked for vaults only.", kVaultType);
+    }
+    const ResourceId id = ResourceId::resource_group(
+        context.path.at("subscriptionId"), context.path.at("resourceGroupName")
+    );
+    const auto take = [&](std::string_view reason, std::string message) {
+        answer =
+            Json{{"nameAvailable", false}, {"reason", reason}, {"message", std::move(message)}};
+    };
+    try {
+        require_vault_name(name);
+    } catch (const Error& error) {
+        take("Invalid", error.what());
+        return Reply::ok(std::move(answer));
+    }
+    const auto key = fmt::format("{}/providers/{}/{}", id.key(), kVaultType, name);
+    if (context.services.catalog.get<VaultRecord>(key)) {
+        take("AlreadyExists", fmt::format("The vault '{}' already exists in this group.", name));
+    }
+    return Reply::ok(std::move(answer));
+}
+
+}  // namespace
+
+void add_backup_vault_routes(std::vector<Route>& routes) {
+    const std::string item{kVaultPattern};
+    const std::string action = std::string{kVaultType} + "/";
+    const auto add = [&](Verb verb, std::string verb_action, std::string summary, Handler handler) {
+        routes.push_back(Route{
+            .verb = verb,
+            .pattern = item,
+            .action = action + std::move(verb_action),
+            .summary = std::move(summary),
+            .handler = std::move(handler),
+            .body =
+                verb == Verb::kPut || verb == Verb::kPatch ? BodyRule::kRequired : BodyRule::kNone,
+        });
+    };
+    add(Verb::kGet, "read", "Shows a backup vault.", get_vault);
+    add(Verb::kPut, "write", "Creates a backup vault or changes its settings.", put_vault);
+    add(Verb::kPatch, "write", "Changes tags, identity and settings of a vault.", patch_vault);
+    add(Verb::kDelete, "delete", "Deletes an empty backup vault.", delete_vault);
+    routes.push_back(Route{
+        .verb = Verb::kGet,
+        .pattern = std::string{kGroupPattern} + "/providers/Microsoft.DataProtection/backupVaults",
+        .action = std::string{kReadVault},
+        .summary = "Lists the backup vaults of a resource group that the caller may read.",
+        .handler = list_by_group,
+        .access = Access::kAuthenticated,
+    });
+    routes.push_back(Route{
+        .verb = Verb::kGet,
+        .pattern =
+            "/subscriptions/{subscriptionId}/providers/Microsoft.DataProtection/backupVaults",
+        .action = std::string{kReadVault},
+        .summary = "Lists the backup vaults of a subscription that the caller may read.",
+        .handler = list_by_subscription,
+        .access = Access::kAuthenticated,
+    });
+    routes.push_back(Route{
+        .verb = Verb::kPost,
+        .pattern = std::string{kGroupPattern} +
+                   "/providers/Microsoft.DataProtection/locations/{location}/checkNameAvailability",
+        .action = "Microsoft.DataProtection/locations/checkNameAvailability/action",
+        .summary = "Tells whether a vault's name is valid and free.",
+        .handler = check_name,
+        .body = BodyRule::kRequired,
+    });
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,175 @@
+#include "control/routes/providers/data_protection/instance_request.h"
+
+#include "base/text.h"
+#include "control/resource_id.h"
+#include "protection/datasource.h"
+
+#include <fmt/format.h>
+
+namespace holdfast::control {
+namespace {
+
+/// One of dataSourceInfo and dataSourceSetInfo in canonical names, texts as sent.
+Json read_source(const JsonReader& source, IgnoredProperties& ignored) {
+    ignored.note_unknown(
+        source,
+        {"datasourceType",
+         "objectType",
+         "resourceID",
+         "resourceLocation",
+         "resourceName",
+         "resourceType",
+         "resourceUri",
+         "resourceProperties"}
+    );
+    Json out = Json::object();
+    for (const char* name :
+         {"datasourceType",
+          "objectType",
+          "resourceID",
+          "resourceLocation",
+          "resourceName",
+          "resourceType",
+          "resourceUri"}) {
+        if (const auto text = source.optional_string(name)) {
+            out[name] = *text;
+        }
+    }
+    return out;
+}
+
+void read_datasource(
+    const JsonReader& properties, catalog::InstanceRecord& record, IgnoredProperties& ignored
+) {
+    const JsonReader source = properties.member("dataSourceInfo");
+    Json info = read_source(source, ignored);
+    const JsonReader id = source.member("resourceID");
+    record.datasource_id = ResourceId::parse(id.as_string(), id.path()).text();
+
+    const auto type = source.optional_member("datasourceType");
+    const auto kind = type ? protection::parse_datasource_type(type->as_string()) : std::nullopt;
+    if (!kind) {
+        throw Error{
+            ErrorKind::kDatasourceUnsupported,
+            ErrorText{
+                .message = fmt::format(
+                    "The datasource type '{}' cannot be protected here.",
+                    type ? type->as_string() : std::string{}
+                ),
+                .target = source.path() + ".datasourceType",
+                .recommended_actions =
+                    {"Use one of: " + protection::allowed_datasource_types() + "."},
+            }
+        };
+    }
+    record.datasource_type = trim(type->as_string());
+    info["datasourceType"] = record.datasource_type;
+    if (!info.contains("objectType")) {
+        info["objectType"] = "Datasource";
+    }
+    if (!info.contains("resourceName")) {
+        info["resourceName"] = ResourceId::parse(id.as_string(), id.path()).name();
+    }
+    record.properties["dataSourceInfo"] = std::move(info);
+    if (const auto set = properties.optional_member("dataSourceSetInfo")) {
+        record.properties["dataSourceSetInfo"] = read_source(*set, ignored);
+    }
+}
+
+void read_policy_info(
+    const JsonReader& properties, catalog::InstanceRecord& record, IgnoredProperties& ignored
+) {
+    const JsonReader info = properties.member("policyInfo");
+    ignored.note_unknown(info, {"policyId", "policyVersion", "policyParameters"});
+    const JsonReader id = info.member("policyId");
+    record.policy_id = ResourceId::parse(id.as_string(), id.path()).text();
+    Json out{{"policyId", record.policy_id}};
+    // Parameters are for snapshot datasources: kept and shown, without effect here.
+    if (const auto parameters = info.optional_member("policyParameters")) {
+        parameters->require_object();
+        Json kept = Json::object();
+        for (const auto& [name, value] : parameters->value().items()) {
+            if (!value.is_null()) {
+                kept[name] = value;
+            }
+        }
+        if (!kept.empty()) {
+            out["policyParameters"] = std::move(kept);
+        }
+    }
+    record.properties["policyInfo"] = std::move(out);
+}
+
+void read_credentials(
+    const JsonReader& properties, catalog::InstanceRecord& record, IgnoredProperties& ignored
+) {
+    const auto credentials = properties.optional_member("datasourceAuthCredentials");
+    if (!credentials) {
+        return;
+    }
+    ignored.note_unknown(*credentials, {"objectType", "secretStoreResource"});
+    if (const auto type = credentials->optional_member("objectType")) {
+        (void)type->as_one_of({"SecretStoreBasedAuthCredentials"});
+    }
+    const auto store = credentials->optional_member("secretStoreResource");
+    if (!store) {
+        return;
+    }
+    ignored.note_unknown(*store, {"secretStoreType", "uri", "value"});
+    if (store->has("value")) {
+        // A value here would be kept with the instance and shown to every reader of it.
+        store->member("value").fail(
+            "A secret's value does not belong here.", "the uri of a secret in the secret store"
+        );
+    }
+    Json resource{{"secretStoreType", "AzureKeyVault"}};
+    if (const auto type = store->optional_member("secretStoreType")) {
+        resource["secretStoreType"] = type->as_one_of({"AzureKeyVault", "Invalid"});
+    }
+    if (const auto uri = store->optional_string("uri")) {
+        record.secret_uri = *uri;
+        resource["uri"] = *uri;
+    }
+    record.properties["datasourceAuthCredentials"] =
+        Json{{"objectType", "SecretStoreBasedAuthCredentials"}, {"secretStoreResource", resource}};
+}
+
+}  // namespace
+
+InstanceRequest read_instance(const JsonReader& properties, IgnoredProperties& ignored) {
+    ignored.note_unknown(
+        properties,
+        {"friendlyName",
+         "dataSourceInfo",
+         "dataSourceSetInfo",
+         "policyInfo",
+         "datasourceAuthCredentials",
+         "validationType",
+         "objectType",
+         // What the server says of it, and clients send back as they were shown it.
+         "protectionStatus",
+         "protectionErrorDetails",
+         "currentProtectionState",
+         "provisioningState",
+         "identityDetails",
+         "resourceGuardOperationRequests"}
+    );
+    InstanceRequest request;
+    read_datasource(properties, request.record, ignored);
+    read_policy_info(properties, request.record, ignored);
+    read_credentials(properties, request.record, ignored);
+    if (const auto type = properties.optional_member("validationType")) {
+        if (type->as_one_of({"ShallowValidation", "DeepValidation"}) == "ShallowValidation") {
+            request.validation = jobs::ProtectionService::Validation::kShallow;
+        }
+    }
+    if (const auto type = properties.optional_member("objectType")) {
+        (void)type->as_one_of({"BackupInstance", "DeletedBackupInstance"});
+    }
+    const Json& info = request.record.properties.at("dataSourceInfo");
+    request.record.friendly_name =
+        properties.string_or("friendlyName", info.at("resourceName").get<std::string>());
+    return request;
+}
+
+}  // namespace holdfast::control
