@@ -67,8 +67,8 @@ struct DeleteContext {
     /// Recovery points whose expiry is still to come, or unknown, or that are held.
     std::uint64_t unexpired_points = 0;
     /// For kPurge of a soft-deleted instance.
-    std::optional<Instant> scheduled_purge;
-    Instant now;
+    std::optional<Instant> scheduled_purge = {};
+    Instant now = {};
 };
 
 struct Moved {

@@ -23,8 +23,7 @@ enum class DataStoreType { kOperationalStore, kVaultStore, kArchiveStore };
 [[nodiscard]] std::string_view to_string(DataStoreType type) noexcept;
 [[nodiscard]] std::optional<DataStoreType> parse_data_store_type(std::string_view text) noexcept;
 
-// --- durations
-// -------------------------------------------------------------------------------------------------
+// Durations.
 
 /// `P3M`, `P1Y6M`, `P10D`, `P2W`: a span of the calendar, not of seconds. Weeks are seven days,
 /// years twelve months.
@@ -46,8 +45,7 @@ struct CalendarDuration {
 /// days. Computed in UTC, as Azure does, so the time of day stays.
 [[nodiscard]] Instant add(Instant instant, const CalendarDuration& duration);
 
-// --- schedule
-// --------------------------------------------------------------------------------------------------
+// Schedule.
 
 enum class Frequency { kHourly, kDaily, kWeekly };
 
@@ -73,8 +71,7 @@ struct Schedule {
     [[nodiscard]] Zone zone() const;
 };
 
-// --- tagging
-// ---------------------------------------------------------------------------------------------------
+// Tagging.
 
 enum class AbsoluteMarker { kAllBackup, kFirstOfDay, kFirstOfWeek, kFirstOfMonth, kFirstOfYear };
 
@@ -108,8 +105,7 @@ struct TaggingCriteria {
     std::vector<BackupCriteria> criteria;  ///< Combined with OR; empty for the default tag.
 };
 
-// --- rules
-// -----------------------------------------------------------------------------------------------------
+// Rules.
 
 /// One `AzureBackupRule`. Without a schedule (an AdhocBasedTriggerContext) it runs on demand only.
 struct BackupRule {
@@ -191,13 +187,12 @@ struct PolicyNotes {
 /// parse_policy(to_json(p)) gives p again.
 [[nodiscard]] Json to_json(const BackupPolicy& policy);
 
-// --- on demand
-// -------------------------------------------------------------------------------------------------
+// On demand.
 
 struct AdhocRequest {
-    std::string
-        rule_name;  ///< A backup rule's name, or, as the Azure guide has it, a retention rule's.
-    std::string tag_override;  ///< Empty for none.
+    /// A backup rule's name or, as the Azure guide has it, a retention rule's.
+    std::string rule_name = {};
+    std::string tag_override = {};  ///< Empty for none.
 };
 
 struct AdhocDecision {

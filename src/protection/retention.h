@@ -37,9 +37,9 @@ struct PointExpiry {
 /// What is known of a point when its removal is decided.
 struct PointFacts {
     Instant created;
-    std::optional<Instant> expires;  ///< Absent: unknown, so it is kept.
-    bool good = true;                ///< Complete and not known to be damaged: can be restored.
-    bool held = false;               ///< Somebody put a hold on it.
+    std::optional<Instant> expires = {};  ///< Absent: unknown, so it is kept.
+    bool good = true;   ///< Complete and not known to be damaged: can be restored.
+    bool held = false;  ///< Somebody put a hold on it.
 };
 
 enum class ExpiryVerdict {

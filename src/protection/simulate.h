@@ -27,15 +27,15 @@ struct SimulatedRun {
 struct HeldPoints {
     Instant at;
     std::uint64_t total = 0;
-    std::map<std::string, std::uint64_t> by_tag;  ///< Every tag of the policy, also with 0.
+    std::map<std::string, std::uint64_t> by_tag = {};  ///< Every tag of the policy, also with 0.
 };
 
 struct Simulation {
     Instant from;
-    std::string time_zone;  ///< In which tags are judged.
-    std::vector<SimulatedRun> runs;
-    std::vector<HeldPoints> held;  ///< Over time, until the steady state is reached.
-    HeldPoints steady;             ///< As many expire as are added.
+    std::string time_zone = {};  ///< In which tags are judged.
+    std::vector<SimulatedRun> runs = {};
+    std::vector<HeldPoints> held = {};  ///< Over time, until the steady state is reached.
+    HeldPoints steady = {};             ///< As many expire as are added.
     /// Set when the steady state lies too far ahead to be counted run by run and was extrapolated.
     bool steady_is_estimate = false;
 };
