@@ -4,6 +4,7 @@
 #include "postgres/connection.h"
 
 #include <string>
+#include <utility>
 
 namespace holdfast::postgres {
 
@@ -18,7 +19,8 @@ public:
     [[nodiscard]] std::string own_path() const;
     /// True when a child must be passed descriptor() to read it.
     [[nodiscard]] bool in_memory() const noexcept { return memory_.valid(); }
-    [[nodiscard]] int descriptor() const noexcept { return memory_.get(); }
+    /// Hands the memory file over.
+    [[nodiscard]] FileDescriptor take() noexcept { return std::move(memory_); }
 
 private:
     std::string path_;
