@@ -12,7 +12,11 @@
 
 namespace holdfast::postgres {
 
-enum class Severity { kWarning, kError };
+enum class Severity {
+    kNote,     ///< Good to know; a backup is complete without.
+    kWarning,  ///< A backup will be CompletedWithWarnings.
+    kError,    ///< A backup would fail.
+};
 
 /// One thing that would make a backup fail or incomplete.
 struct Finding {
@@ -24,9 +28,12 @@ struct Finding {
     std::vector<std::string> remedies;  ///< SQL statements or sentences that cure it.
 };
 
+enum class SkipCause { kExcluded, kAllowsNoConnections, kTemplate, kManagedService };
+
 struct SkippedDatabase {
     std::string name;
-    std::string reason;  ///< `excluded by configuration`, `does not allow connections`
+    SkipCause cause = SkipCause::kExcluded;
+    std::string reason;  ///< In words: `excluded by configuration`, `does not allow connections`
 };
 
 /// What of a server is to be backed up.
