@@ -83,13 +83,17 @@ void append_escaped(std::string& line, std::string_view text) {
     }
 }
 
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
 /// pg_restore quotes the statement that failed over any number of lines: that is the user's schema,
 /// for the log only.
 std::string without_statements(std::string_view text) {
     std::string kept;
     bool in_statement = false;
     for (const std::string& line : split(text, '\n')) {
-        if (line.starts_with("Command was:")) {
+        if (contains(line, "Command was:") || contains(line, "Query was:")) {
             in_statement = true;
         } else if (line.starts_with("pg_restore:") || line.starts_with("pg_dump:")) {
             in_statement = false;
@@ -100,6 +104,18 @@ std::string without_statements(std::string_view text) {
         }
     }
     return std::string{trim(kept)};
+}
+
+/// The server's own word, when there is one; else what the program says first.
+std::string headline(const std::vector<std::string>& lines) {
+    for (const std::string_view mark : {"ERROR:  ", "FATAL:  ", "Error message from server: "}) {
+        for (const std::string& line : lines) {
+            if (const std::size_t at = line.find(mark); at != std::string::npos) {
+                return line.substr(at);
+            }
+        }
+    }
+    return lines.front();
 }
 
 std::vector<ErrorDetail> message_details(std::string_view text) {
@@ -114,10 +130,6 @@ std::vector<ErrorDetail> message_details(std::string_view text) {
         }
     }
     return details;
-}
-
-bool contains(std::string_view text, std::string_view part) {
-    return text.find(part) != std::string_view::npos;
 }
 
 struct Symptom {
@@ -158,6 +170,7 @@ constexpr std::array kSymptoms{
         "42501"
     },
     Symptom{"canceling statement due to lock timeout", ErrorKind::kTimeout, "55P03"},
+    Symptom{"canceling statement due to statement timeout", ErrorKind::kTimeout, "57014"},
     Symptom{"No space left on device", ErrorKind::kRestoreFailed, "53100"},
 };
 
@@ -267,7 +280,7 @@ Error tool_error(
         parameters.describe(),
         failure.status.describe(),
         said.empty() ? "." : ": ",
-        said.empty() ? "" : lines.front()
+        said.empty() ? "" : headline(lines)
     );
     text.details = message_details(said);
     if (!text.details.empty() && !sqlstate.empty()) {

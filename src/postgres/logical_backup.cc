@@ -4,12 +4,11 @@
 #include "postgres/archive_splitter.h"
 #include "postgres/streams.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
+#include <signal.h>
 
 namespace holdfast::postgres {
 namespace {
@@ -85,6 +84,20 @@ bool is_row_too_large(std::string_view standard_error) {
         throw_row_too_large(table_in(failure.standard_error), failure, connection);
     }
     const Error error = tool_error(failure, ErrorKind::kDumpFailed, connection);
+    if (error.kind() == ErrorKind::kTimeout) {
+        ErrorText text = error.text();
+        text.message = fmt::format(
+            "A table of database {} stayed locked by another session for longer than the lock-wait "
+            "timeout.",
+            quote_identifier(connection.database)
+        );
+        text.recommended_actions = {
+            "Find the session that holds an ACCESS EXCLUSIVE lock (pg_locks), and run the backup "
+            "again.",
+            "Or schedule the backup away from ALTER TABLE, VACUUM FULL, REINDEX and CLUSTER."
+        };
+        throw Error{ErrorKind::kTimeout, std::move(text)};
+    }
     if (error.kind() != ErrorKind::kDumpFailed) {
         throw Error{error};
     }

@@ -93,7 +93,7 @@ void add_privileges(
     const QueryResult rows = connection.query(
         "SELECT d.oid, g.rolname AS grantor, e.rolname AS grantee, a.grantee = 0 AS is_public,"
         " a.privilege_type, a.is_grantable"
-        " FROM pg_catalog.pg_database d, LATERAL pg_catalog.aclexplode(d.datacl) a"
+        " FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a"
         " LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantor"
         " LEFT JOIN pg_catalog.pg_roles e ON e.oid = a.grantee"
         " ORDER BY d.oid, a.grantee, a.grantor, a.privilege_type",
@@ -123,7 +123,7 @@ void add_settings(
 ) {
     const QueryResult rows = connection.query(
         "SELECT s.setdatabase AS oid, r.rolname AS role, c.setting"
-        " FROM pg_catalog.pg_db_role_setting s, LATERAL pg_catalog.unnest(s.setconfig) WITH "
+        " FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) WITH "
         "ORDINALITY c(setting, n)"
         " LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole"
         " WHERE s.setdatabase <> 0 AND (s.setrole = 0 OR r.oid IS NOT NULL)"
