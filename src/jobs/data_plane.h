@@ -4,6 +4,7 @@
 #include "postgres/logical_backup.h"
 #include "postgres/logical_restore.h"
 #include "postgres/preflight.h"
+#include "postgres/server_info.h"
 #include "postgres/streams.h"
 
 #include <chrono>
@@ -20,6 +21,12 @@ namespace holdfast::jobs {
 class DataPlane {
 public:
     virtual ~DataPlane() = default;
+
+    /// What a server is and has, over one connection: its version, its databases. Throws what
+    /// postgres::Connection::open throws.
+    [[nodiscard]] virtual postgres::ServerInfo read_server(
+        const postgres::ConnectionParameters& connection, std::stop_token stop
+    );
 
     [[nodiscard]] virtual postgres::PreflightReport preflight(
         const postgres::ConnectionParameters& connection,

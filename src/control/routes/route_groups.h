@@ -26,4 +26,12 @@ void add_recovery_point_routes(std::vector<Route>& routes);
 void add_operation_routes(std::vector<Route>& routes);
 void add_status_routes(std::vector<Route>& routes);
 
+// providers/postgresql/, providers/resource_graph/
+void add_flexible_server_routes(std::vector<Route>& routes);
+void add_resource_graph_routes(std::vector<Route>& routes);
+
+// secrets/, restore/
+void add_secret_routes(std::vector<Route>& routes);
+void add_restore_container_routes(std::vector<Route>& routes);
+
 }  // namespace holdfast::control

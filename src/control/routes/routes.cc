@@ -18,6 +18,10 @@ std::vector<Route> all_routes() {
     add_recovery_point_routes(routes);
     add_operation_routes(routes);
     add_status_routes(routes);
+    add_flexible_server_routes(routes);
+    add_resource_graph_routes(routes);
+    add_secret_routes(routes);
+    add_restore_container_routes(routes);
     return routes;
 }
 
