@@ -69,6 +69,7 @@ struct Target {
 /// One complete request. A value: it owns all that it names.
 struct Request {
     Verb verb = Verb::kGet;
+    std::string method = "GET";     ///< As sent; the dispatcher sets `verb` from it.
     std::string raw_target;         ///< As it stood in the request line. For the log.
     std::vector<std::string> path;  ///< Decoded segments, in the caller's casing.
     Query query;

@@ -1,0 +1,754 @@
+#include "control/http/http_server.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "base/threads.h"
+#include "control/http/serialize.h"
+
+#include <set>
+#include <thread>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <fmt/format.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+// Why not asio::ssl::stream: it keeps 34 KB of buffers and a 34 KB BIO pair for each connection,
+// idle or not. Here OpenSSL works on the socket itself and Asio only says when it is ready, so that
+// an idle connection costs what OpenSSL keeps once its buffers are released
+// (docs/decisions/0030-tls-on-the-socket.md has the figures).
+//
+// A session lives on one io_context, which one thread runs: nothing in it needs a lock. It is in
+// one phase at a time, each phase with a deadline (but kHandling: the worker owns the request
+// then).
+
+namespace holdfast::control {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+using Parser = http::request_parser<http::string_body>;
+using ErrorCode = boost::system::error_code;
+
+constexpr std::size_t kReadBlock = 16 * 1024;   // One TLS record.
+constexpr std::size_t kFileBlock = 256 * 1024;  // Of a download, per trip to the file readers.
+constexpr int kBacklog = 1024;
+constexpr auto kLingerTime = std::chrono::seconds{5};
+constexpr auto kAcceptPause = std::chrono::milliseconds{100};
+
+struct SslDeleter {
+    void operator()(SSL* ssl) const noexcept { SSL_free(ssl); }
+};
+
+std::string describe_peer(const tcp::socket& socket) {
+    ErrorCode fault;
+    const auto peer = socket.remote_endpoint(fault);
+    if (fault) {
+        return "unknown";
+    }
+    const std::string address = peer.address().to_string();
+    return peer.address().is_v6() ? fmt::format("[{}]:{}", address, peer.port())
+                                  : fmt::format("{}:{}", address, peer.port());
+}
+
+/// OpenSSL writes to the socket itself, without MSG_NOSIGNAL. Blocked in these threads only, so
+/// that child processes keep the default.
+void block_broken_pipe_signal() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+class Session;
+
+/// One thread's share of the sockets.
+struct Lane {
+    asio::io_context context{1};
+    std::set<std::shared_ptr<Session>> sessions;  // Touched by the lane's thread only.
+    std::array<char, kReadBlock> scratch{};       // Likewise.
+};
+
+/// What sessions share.
+struct Shared {
+    Shared(
+        HttpSettings settings_in, const TlsSlot& tls_in, RequestHandler& handler_in, Clock& clock_in
+    )
+        : settings{std::move(settings_in)}, tls{tls_in}, handler{handler_in}, clock{clock_in} {}
+
+    const HttpSettings settings;
+    const TlsSlot& tls;
+    RequestHandler& handler;
+    Clock& clock;
+    std::atomic<std::size_t> connections{0};
+    std::atomic<bool> draining{false};
+    std::mutex mutex;
+    std::condition_variable all_closed;
+    // Set before the first session; see the order of State's members.
+    ThreadPool* workers = nullptr;
+    ThreadPool* file_readers =
+        nullptr;  // One block per session at a time: its queue is never full.
+};
+
+class Session : public std::enable_shared_from_this<Session> {
+public:
+    Session(Shared& shared, Lane& lane, tcp::socket socket)
+        : shared_{shared}, lane_{lane}, socket_{std::move(socket)}, timer_{lane.context} {
+        ++shared_.connections;
+    }
+    ~Session() {
+        // The last one out lets stop() go on.
+        const std::lock_guard lock{shared_.mutex};
+        --shared_.connections;
+        shared_.all_closed.notify_all();
+    }
+
+    void start() {
+        if (shared_.draining) {
+            return;
+        }
+        lane_.sessions.insert(shared_from_this());
+        peer_ = describe_peer(socket_);
+        ErrorCode ignored;
+        socket_.native_non_blocking(true, ignored);
+        socket_.set_option(tcp::no_delay{true}, ignored);
+        tls_ = shared_.tls.current();
+        ssl_.reset(SSL_new(tls_.get()));
+        if (ssl_ == nullptr || SSL_set_fd(ssl_.get(), socket_.native_handle()) != 1) {
+            close();
+            return;
+        }
+        set_deadline(shared_.settings.handshake_timeout);
+        watch_deadline();
+        handshake();
+    }
+
+    /// For the shutdown: leaves at once when nothing is under way.
+    void drain() {
+        if (phase_ == Phase::kIdle || phase_ == Phase::kHandshake) {
+            close();
+        }
+    }
+
+    void close() {
+        if (phase_ == Phase::kClosed) {
+            return;
+        }
+        if (ssl_ != nullptr && phase_ != Phase::kHandshake && phase_ != Phase::kLingering &&
+            !broken_) {
+            ERR_clear_error();
+            SSL_shutdown(ssl_.get());  // Best effort; the answer is not waited for.
+        }
+        phase_ = Phase::kClosed;
+        ErrorCode ignored;
+        socket_.shutdown(tcp::socket::shutdown_both, ignored);
+        socket_.close(ignored);
+        timer_.cancel();
+        lane_.sessions.erase(shared_from_this());
+    }
+
+private:
+    enum class Phase {
+        kHandshake,
+        kIdle,
+        kHeader,
+        kBody,
+        kHandling,
+        kWriting,
+        kLingering,
+        kClosed
+    };
+    using Step = void (Session::*)();
+
+    void set_deadline(std::chrono::milliseconds timeout) {
+        deadline_ = shared_.clock.steady_now() + timeout;
+    }
+
+    /// One timer per session, set anew only when it fires: a deadline that moved on meanwhile costs
+    /// nothing.
+    void watch_deadline() {
+        timer_.expires_at(
+            std::max(deadline_, shared_.clock.steady_now() + std::chrono::milliseconds{20})
+        );
+        timer_.async_wait([self = shared_from_this()](ErrorCode fault) {
+            if (fault || self->phase_ == Phase::kClosed) {
+                return;
+            }
+            if (self->phase_ != Phase::kHandling &&
+                self->shared_.clock.steady_now() >= self->deadline_) {
+                self->broken_ = true;  // No farewell to somebody who does not listen.
+                self->close();
+                return;
+            }
+            self->watch_deadline();
+        });
+    }
+
+    void wait_for(tcp::socket::wait_type readiness, Step next) {
+        socket_.async_wait(readiness, [self = shared_from_this(), next](ErrorCode fault) {
+            if (self->phase_ == Phase::kClosed) {
+                return;
+            }
+            if (fault) {
+                self->close();
+                return;
+            }
+            (self.get()->*next)();
+        });
+    }
+
+    /// After an OpenSSL call that returned `result`: waits for what it wants and goes on with
+    /// `next`, or closes.
+    void wait_or_close(int result, Step next) {
+        switch (SSL_get_error(ssl_.get(), result)) {
+            case SSL_ERROR_WANT_READ:
+                wait_for(tcp::socket::wait_read, next);
+                return;
+            case SSL_ERROR_WANT_WRITE:
+                wait_for(tcp::socket::wait_write, next);
+                return;
+            case SSL_ERROR_ZERO_RETURN:
+                break;
+            default:
+                broken_ = true;
+                break;
+        }
+        ERR_clear_error();
+        close();
+    }
+
+    void handshake() {
+        ERR_clear_error();
+        const int result = SSL_accept(ssl_.get());
+        if (result == 1) {
+            phase_ = Phase::kIdle;
+            set_deadline(shared_.settings.header_timeout);
+            receive();
+            return;
+        }
+        if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST) {
+            answer_plain_http();
+            return;
+        }
+        wait_or_close(result, &Session::handshake);
+    }
+
+    /// Somebody typed http:// instead of https://: worth one readable sentence.
+    void answer_plain_http() {
+        ERR_clear_error();
+        constexpr std::string_view kAnswer =
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: "
+            "42\r\nConnection: close\r\n\r\n"
+            "This server speaks HTTPS only: use https.\n";
+        (void)::send(
+            socket_.native_handle(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT
+        );
+        linger();
+    }
+
+    void begin_next_request() {
+        parser_.reset();
+        request_ = Request{};
+        header_seen_ = false;
+        out_ = std::string{};
+        if (buffer_.empty()) {
+            buffer_ = std::string{};  // Gives the memory back while the connection is idle.
+        }
+        phase_ = Phase::kIdle;
+        set_deadline(shared_.settings.idle_timeout);
+        receive();
+    }
+
+    void receive() {
+        while (true) {
+            if (!buffer_.empty() && parse()) {
+                return;
+            }
+            ERR_clear_error();
+            const int got =
+                SSL_read(ssl_.get(), lane_.scratch.data(), static_cast<int>(lane_.scratch.size()));
+            if (got <= 0) {
+                // An end in the middle of a request lands here too: there is nobody left to answer.
+                wait_or_close(got, &Session::receive);
+                return;
+            }
+            buffer_.append(lane_.scratch.data(), static_cast<std::size_t>(got));
+        }
+    }
+
+    /// Feeds the parser. True when the session has gone on to something else than reading.
+    bool parse() {
+        if (!parser_) {
+            parser_.emplace();
+            parser_->header_limit(static_cast<std::uint32_t>(shared_.settings.header_bytes_max));
+            parser_->body_limit(shared_.settings.body_bytes_max);
+            phase_ = Phase::kHeader;
+            set_deadline(shared_.settings.header_timeout);
+        }
+        while (true) {
+            ErrorCode fault;
+            const std::size_t used = parser_->put(asio::buffer(buffer_), fault);
+            buffer_.erase(0, used);
+            if (fault == http::error::need_more) {
+                return false;
+            }
+            if (fault) {
+                refuse(protocol_error(fault));
+                return true;
+            }
+            if (parser_->is_header_done() && !header_seen_) {
+                header_seen_ = true;
+                if (take_header()) {
+                    return true;
+                }
+            }
+            if (parser_->is_done()) {
+                dispatch();
+                return true;
+            }
+            if (buffer_.empty()) {
+                return false;
+            }
+        }
+    }
+
+    /// True when the header alone decides the answer, or an interim answer is being written.
+    bool take_header() {
+        auto& message = parser_->get();
+        request_.method = std::string{message.method_string()};
+        request_.raw_target = std::string{message.target()};
+        request_.peer_address = peer_;
+        for (const auto& field : message) {
+            request_.headers.add(std::string{field.name_string()}, std::string{field.value()});
+        }
+        keep_alive_ = parser_->keep_alive();
+        if (auto fault = header_fault()) {
+            refuse(*fault);
+            return true;
+        }
+        if (parser_->is_done()) {
+            return false;
+        }
+        phase_ = Phase::kBody;
+        set_deadline(shared_.settings.body_timeout);
+        if (equal_ignoring_case(request_.headers.get_or("Expect", ""), "100-continue") &&
+            buffer_.empty()) {
+            out_ = "HTTP/1.1 100 Continue\r\n\r\n";
+            after_write_ = &Session::receive;
+            flush();
+            return true;
+        }
+        return false;
+    }
+
+    /// What Beast lets through and we do not.
+    [[nodiscard]] std::optional<Error> header_fault() const {
+        const auto& message = parser_->get();
+        if (message.version() != 10 && message.version() != 11) {
+            return Error{ErrorKind::kBadRequest, "Only HTTP/1.0 and HTTP/1.1 are spoken here."};
+        }
+        if (message.version() == 11 && message.count(http::field::host) != 1) {
+            return Error{
+                ErrorKind::kBadRequest, "An HTTP/1.1 request needs exactly one Host header."
+            };
+        }
+        if (message.count(http::field::transfer_encoding) != 0 &&
+            (!parser_->chunked() || message.count(http::field::content_length) != 0)) {
+            return Error{
+                ErrorKind::kBadRequest,
+                "The request's length is ambiguous: send either Content-Length or chunks."
+            };
+        }
+        return std::nullopt;
+    }
+
+    [[nodiscard]] Error protocol_error(ErrorCode fault) const {
+        if (fault == http::error::body_limit) {
+            return Error{
+                ErrorKind::kPayloadTooLarge,
+                ErrorText{
+                    .message = fmt::format(
+                        "The request body is larger than the {} that this server accepts.",
+                        format_size(shared_.settings.body_bytes_max)
+                    ),
+                    .recommended_actions =
+                        {"Send a smaller body; server.body_bytes_max sets the limit."},
+                }
+            };
+        }
+        if (fault == http::error::header_limit) {
+            return Error{
+                ErrorKind::kHeaderTooLarge,
+                ErrorText{
+                    .message = fmt::format(
+                        "The request header is larger than {}.",
+                        format_size(shared_.settings.header_bytes_max)
+                    ),
+                    .recommended_actions = {"Send fewer or shorter header fields."},
+                }
+            };
+        }
+        return Error{
+            ErrorKind::kBadRequest,
+            ErrorText{
+                .message = fmt::format("The request is not valid HTTP: {}.", fault.message()),
+                .recommended_actions = {"Send an HTTP/1.1 request."},
+            }
+        };
+    }
+
+    /// Answers without asking the handler and ends the connection: where the next request begins is
+    /// unknown.
+    void refuse(const Error& error) {
+        keep_alive_ = false;
+        unread_input_ = true;
+        if (request_.peer_address.empty()) {
+            request_.peer_address = peer_;
+        }
+        send(shared_.handler.refuse(std::move(request_), error));
+    }
+
+    void dispatch() {
+        request_.body = std::move(parser_->get().body());
+        parser_.reset();
+        phase_ = Phase::kHandling;
+        head_only_ = request_.method == "HEAD";
+        // std::function wants to copy, a request should only move.
+        auto job = std::make_shared<Request>(std::move(request_));
+        const bool taken = shared_.workers->try_submit([self = shared_from_this(), job] {
+            auto reply = std::make_shared<Reply>(self->shared_.handler.handle(std::move(*job)));
+            asio::post(self->lane_.context, [self, reply] { self->send(std::move(*reply)); });
+        });
+        if (!taken) {
+            send(shared_.handler.refuse(
+                std::move(*job),
+                Error{
+                    ErrorKind::kTooManyRequests,
+                    ErrorText{
+                        .message = "The server has more requests waiting than it can hold.",
+                        .recommended_actions = {"Send the request again in a second."},
+                    }
+                }
+            ));
+        }
+    }
+
+    void send(Reply reply) {
+        if (phase_ == Phase::kClosed) {
+            return;
+        }
+        if (shared_.draining) {
+            keep_alive_ = false;
+        }
+        const ReplyHead head{
+            .now = shared_.clock.now(),
+            .connection = keep_alive_ ? ReplyConnection::kKeepAlive : ReplyConnection::kClose,
+            .body = head_only_ ? ReplyBody::kOmitted : ReplyBody::kSent,
+        };
+        out_ = serialize(reply, head);
+        if (auto* file = std::get_if<FileBody>(&reply.body); file != nullptr && !head_only_) {
+            file_ = std::move(*file);
+        }
+        after_write_ = &Session::after_block;
+        phase_ = Phase::kWriting;
+        set_deadline(shared_.settings.write_timeout);
+        flush();
+    }
+
+    void flush() {
+        while (sent_ < out_.size()) {
+            ERR_clear_error();
+            const std::size_t size = std::min(out_.size() - sent_, kReadBlock);
+            const int put = SSL_write(ssl_.get(), out_.data() + sent_, static_cast<int>(size));
+            if (put <= 0) {
+                wait_or_close(put, &Session::flush);
+                return;
+            }
+            sent_ += static_cast<std::size_t>(put);
+        }
+        sent_ = 0;
+        out_.clear();
+        (this->*after_write_)();
+    }
+
+    /// The header, the whole body, or one block of a file is out.
+    void after_block() {
+        if (file_.size > 0) {
+            read_block();
+            return;
+        }
+        file_ = FileBody{};
+        if (keep_alive_ && !shared_.draining) {
+            begin_next_request();
+        } else if (unread_input_) {
+            ERR_clear_error();
+            SSL_shutdown(ssl_.get());
+            linger();
+        } else {
+            close();
+        }
+    }
+
+    void read_block() {
+        set_deadline(shared_.settings.write_timeout);
+        const std::size_t want = std::min<std::uint64_t>(file_.size, kFileBlock);
+        const bool taken = shared_.file_readers->try_submit(
+            [self = shared_from_this(), fd = file_.file.get(), offset = file_.offset, want] {
+                auto block = std::make_shared<std::string>(want, '\0');
+                const ssize_t got = ::pread(fd, block->data(), want, static_cast<off_t>(offset));
+                block->resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+                asio::post(self->lane_.context, [self, block] {
+                    self->take_block(std::move(*block));
+                });
+            }
+        );
+        if (!taken) {
+            close();
+        }
+    }
+
+    void take_block(std::string block) {
+        if (phase_ == Phase::kClosed) {
+            return;
+        }
+        if (block.empty()) {
+            // The file was cut short: what was promised can't be kept, and the client must see
+            // that.
+            broken_ = true;
+            close();
+            return;
+        }
+        file_.offset += block.size();
+        file_.size -= block.size();
+        out_ = std::move(block);
+        set_deadline(shared_.settings.write_timeout);
+        flush();
+    }
+
+    /// A close while the client still sends would reset the connection and take our answer with it:
+    /// say that we are done, then read and forget for a while.
+    void linger() {
+        phase_ = Phase::kLingering;
+        set_deadline(kLingerTime);
+        ErrorCode ignored;
+        socket_.shutdown(tcp::socket::shutdown_send, ignored);
+        discard();
+    }
+
+    void discard() {
+        while (true) {
+            const ssize_t got = ::recv(
+                socket_.native_handle(), lane_.scratch.data(), lane_.scratch.size(), MSG_DONTWAIT
+            );
+            if (got > 0) {
+                continue;
+            }
+            if (got < 0 && errno == EAGAIN) {
+                wait_for(tcp::socket::wait_read, &Session::discard);
+                return;
+            }
+            close();
+            return;
+        }
+    }
+
+    // Constant after construction.
+    Shared& shared_;
+    Lane& lane_;
+    // Touched by the lane's thread only.
+    tcp::socket socket_;
+    asio::steady_timer timer_;
+    TlsContext tls_;
+    std::unique_ptr<SSL, SslDeleter> ssl_;
+    std::string peer_;
+    Phase phase_ = Phase::kHandshake;
+    SteadyInstant deadline_{};
+    std::string buffer_;  // Received and not yet parsed.
+    std::optional<Parser> parser_;
+    Request request_;
+    std::string out_;
+    std::size_t sent_ = 0;
+    FileBody file_;  // What is left to send of a download.
+    Step after_write_ = nullptr;
+    bool header_seen_ = false;
+    bool keep_alive_ = false;
+    bool head_only_ = false;
+    bool unread_input_ = false;
+    bool broken_ = false;
+};
+
+}  // namespace
+
+struct HttpServer::State {
+    State(HttpSettings settings, const TlsSlot& tls, RequestHandler& handler, Clock& clock)
+        : shared{std::move(settings), tls, handler, clock} {
+        for (std::size_t i = 0; i < std::max<std::size_t>(shared.settings.socket_threads, 1); ++i) {
+            lanes.push_back(std::make_unique<Lane>());
+        }
+        shared.workers = &workers;
+        shared.file_readers = &file_readers;
+        acceptor.emplace(lanes.front()->context);
+        accept_pause.emplace(lanes.front()->context);
+        listen();
+        for (auto& lane : lanes) {
+            threads.emplace_back([&context = lane->context, index = threads.size()] {
+                name_this_thread(fmt::format("sockets-{}", index));
+                block_broken_pipe_signal();
+                const auto work = asio::make_work_guard(context);
+                context.run();
+            });
+        }
+        asio::post(lanes.front()->context, [this] { accept(); });
+    }
+
+    void listen() {
+        const auto& settings = shared.settings;
+        ErrorCode fault;
+        tcp::resolver resolver{lanes.front()->context};
+        const auto found = resolver.resolve(
+            settings.host,
+            std::to_string(settings.port),
+            tcp::resolver::passive | tcp::resolver::numeric_service,
+            fault
+        );
+        if (!fault) {
+            const tcp::endpoint endpoint = *found.begin();
+            acceptor->open(endpoint.protocol(), fault);
+            if (!fault) {
+                ErrorCode ignored;
+                acceptor->set_option(tcp::acceptor::reuse_address{true}, ignored);
+                acceptor->bind(endpoint, fault);
+            }
+        }
+        if (!fault) {
+            acceptor->listen(kBacklog, fault);
+        }
+        if (fault) {
+            throw Error{
+                ErrorKind::kConfigInvalid,
+                ErrorText{
+                    .message = fmt::format(
+                        "Cannot listen on {}:{}: {}.", settings.host, settings.port, fault.message()
+                    ),
+                    .target = "server.listen",
+                    .recommended_actions =
+                        {"Stop what uses the address, or set server.listen to another one."},
+                }
+            };
+        }
+        port = acceptor->local_endpoint().port();
+    }
+
+    void accept() {
+        Lane& lane = *lanes[next_lane++ % lanes.size()];
+        acceptor->async_accept(lane.context, [this, &lane](ErrorCode fault, tcp::socket socket) {
+            if (!acceptor->is_open()) {
+                return;
+            }
+            if (fault) {
+                // Out of descriptors, most likely: wait for some to come back.
+                accept_pause->expires_after(kAcceptPause);
+                accept_pause->async_wait([this](ErrorCode stopped) {
+                    if (!stopped && acceptor->is_open()) {
+                        accept();
+                    }
+                });
+                return;
+            }
+            if (shared.connections < shared.settings.connections_max) {
+                auto session = std::make_shared<Session>(shared, lane, std::move(socket));
+                asio::post(lane.context, [session] { session->start(); });
+            }
+            accept();
+        });
+    }
+
+    void each_session(void (Session::*action)()) {
+        for (auto& lane : lanes) {
+            asio::post(lane->context, [&lane, action] {
+                const auto sessions = lane->sessions;  // The action may remove itself from the set.
+                for (const auto& session : sessions) {
+                    (session.get()->*action)();
+                }
+            });
+        }
+    }
+
+    bool wait_all_closed(std::chrono::milliseconds timeout) {
+        std::unique_lock lock{shared.mutex};
+        return shared.all_closed.wait_for(lock, timeout, [this] {
+            return shared.connections == 0;
+        });
+    }
+
+    void stop() {
+        if (threads.empty()) {
+            return;
+        }
+        shared.draining = true;
+        asio::post(lanes.front()->context, [this] {
+            ErrorCode ignored;
+            acceptor->close(ignored);
+            accept_pause->cancel();
+        });
+        each_session(&Session::drain);
+        if (!wait_all_closed(shared.settings.shutdown_timeout)) {
+            log_warning(
+                "connections cut at shutdown",
+                {{"connections", std::to_string(shared.connections.load())}}
+            );
+            each_session(&Session::close);
+            // Left are those whose request is with a worker; the pool's destructor waits for it.
+            wait_all_closed(std::chrono::milliseconds{200});
+        }
+        for (auto& lane : lanes) {
+            lane->context.stop();
+        }
+        threads.clear();
+    }
+
+    // Destroyed from the last to the first: threads, acceptor, the pools (which finish what is
+    // queued and may hold sessions), the lanes with the remaining sessions, and what those refer
+    // to.
+    Shared shared;
+    std::vector<std::unique_ptr<Lane>> lanes;
+    ThreadPool workers{"http", shared.settings.workers, shared.settings.queue_max};
+    ThreadPool file_readers{"http-files", 2, shared.settings.connections_max};
+    std::optional<tcp::acceptor> acceptor;
+    std::optional<asio::steady_timer> accept_pause;
+    std::size_t next_lane = 0;
+    int port = 0;
+    std::vector<std::jthread> threads;
+};
+
+HttpServer::HttpServer(
+    HttpSettings settings, const TlsSlot& tls, RequestHandler& handler, Clock& clock
+)
+    : state_{std::make_unique<State>(std::move(settings), tls, handler, clock)} {}
+
+HttpServer::~HttpServer() {
+    stop();
+}
+
+int HttpServer::port() const noexcept {
+    return state_->port;
+}
+
+std::size_t HttpServer::connections() const noexcept {
+    return state_->shared.connections;
+}
+
+void HttpServer::stop() {
+    state_->stop();
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,126 @@
+#include "control/http/serialize.h"
+
+#include <fmt/format.h>
+
+namespace holdfast::control {
+namespace {
+
+std::string_view reason_of(int status) noexcept {
+    switch (status) {
+        case 200:
+            return "OK";
+        case 201:
+            return "Created";
+        case 202:
+            return "Accepted";
+        case 204:
+            return "No Content";
+        case 206:
+            return "Partial Content";
+        case 304:
+            return "Not Modified";
+        case 400:
+            return "Bad Request";
+        case 401:
+            return "Unauthorized";
+        case 403:
+            return "Forbidden";
+        case 404:
+            return "Not Found";
+        case 405:
+            return "Method Not Allowed";
+        case 409:
+            return "Conflict";
+        case 412:
+            return "Precondition Failed";
+        case 413:
+            return "Content Too Large";
+        case 415:
+            return "Unsupported Media Type";
+        case 416:
+            return "Range Not Satisfiable";
+        case 429:
+            return "Too Many Requests";
+        case 431:
+            return "Request Header Fields Too Large";
+        case 500:
+            return "Internal Server Error";
+        case 503:
+            return "Service Unavailable";
+        case 504:
+            return "Gateway Timeout";
+        case 507:
+            return "Insufficient Storage";
+        default:
+            return "Status";
+    }
+}
+
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+    out.append(name).append(": ");
+    for (const char c : value) {
+        out.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c);
+    }
+    out.append("\r\n");
+}
+
+}  // namespace
+
+std::string format_http_date(Instant instant) {
+    using namespace std::chrono;
+    constexpr std::string_view kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    constexpr std::string_view kMonths[] = {
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+    };
+    const auto day = floor<days>(instant);
+    const year_month_day date{day};
+    const hh_mm_ss time{floor<seconds>(instant - day)};
+    return fmt::format(
+        "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+        kDays[weekday{day}.c_encoding()],
+        static_cast<unsigned>(date.day()),
+        kMonths[static_cast<unsigned>(date.month()) - 1],
+        static_cast<int>(date.year()),
+        time.hours().count(),
+        time.minutes().count(),
+        time.seconds().count()
+    );
+}
+
+std::string serialize(const Reply& reply, const ReplyHead& head) {
+    std::string body;
+    std::uint64_t size = 0;
+    std::string_view content_type;
+    if (const auto* json = std::get_if<Json>(&reply.body)) {
+        // Names that came from PostgreSQL or a client's bytes need not be UTF-8.
+        body = json->dump(-1, ' ', false, Json::error_handler_t::replace);
+        size = body.size();
+        content_type = "application/json; charset=utf-8";
+    } else if (const auto* text = std::get_if<std::string>(&reply.body)) {
+        body = *text;
+        size = body.size();
+    } else if (const auto* file = std::get_if<FileBody>(&reply.body)) {
+        size = file->size;
+    }
+    std::string out = fmt::format("HTTP/1.1 {} {}\r\n", reply.status, reason_of(reply.status));
+    append_field(out, "Date", format_http_date(head.now));
+    append_field(
+        out, "Connection", head.connection == ReplyConnection::kKeepAlive ? "keep-alive" : "close"
+    );
+    if (reply.status != 204 && reply.status != 304) {
+        append_field(out, "Content-Length", std::to_string(size));
+    }
+    if (!content_type.empty() && !reply.headers.has("Content-Type")) {
+        append_field(out, "Content-Type", content_type);
+    }
+    for (const auto& [name, value] : reply.headers.fields()) {
+        append_field(out, name, value);
+    }
+    out += "\r\n";
+    if (head.body == ReplyBody::kSent && reply.status != 204 && reply.status != 304) {
+        out += body;
+    }
+    return out;
+}
+
+}  // namespace holdfast::control

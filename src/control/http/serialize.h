@@ -1,0 +1,26 @@
+#pragma once
+
+#include "base/clock.h"
+#include "control/http/message.h"
+
+#include <string>
+
+namespace holdfast::control {
+
+enum class ReplyConnection { kKeepAlive, kClose };
+enum class ReplyBody { kSent, kOmitted };  ///< kOmitted: the answer to HEAD.
+
+struct ReplyHead {
+    Instant now;
+    ReplyConnection connection = ReplyConnection::kKeepAlive;
+    ReplyBody body = ReplyBody::kSent;
+};
+
+/// The bytes of an HTTP/1.1 response: status line, header fields and, but for a FileBody, the body.
+/// Control characters in field values become blanks, so that no value can begin a new field.
+[[nodiscard]] std::string serialize(const Reply& reply, const ReplyHead& head);
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`
+[[nodiscard]] std::string format_http_date(Instant instant);
+
+}  // namespace holdfast::control
