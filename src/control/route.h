@@ -51,6 +51,13 @@ enum class Access {
     kAnonymous,      ///< Nobody is asked: health, discovery.
 };
 
+/// Whether the audit trail gets an entry. Refusals (401, 403) always do.
+enum class Auditing {
+    kByVerb,  ///< For every verb but GET and HEAD.
+    kAlways,  ///< Also a read: of a secret, of restored data.
+    kNever,   ///< A POST that only asks (queries, validations).
+};
+
 enum class ApiVersion { kRequired, kExempt };
 
 enum class BodyRule {
@@ -76,6 +83,7 @@ struct Route {
     BodyRule body = BodyRule::kNone;
     Access access = Access::kAuthorized;
     ApiVersion api_version = ApiVersion::kRequired;
+    Auditing auditing = Auditing::kByVerb;
 };
 
 /// The routes of a server, ready for look-up. Immutable once built; safe from any thread.

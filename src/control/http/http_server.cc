@@ -128,7 +128,6 @@ public:
             return;
         }
         set_deadline(shared_.settings.handshake_timeout);
-        watch_deadline();
         handshake();
     }
 
@@ -169,27 +168,32 @@ private:
     };
     using Step = void (Session::*)();
 
+    /// One timer per session, set anew only when it fires or comes too late: a deadline that moves
+    /// on, as they nearly always do, costs nothing.
     void set_deadline(std::chrono::milliseconds timeout) {
         deadline_ = shared_.clock.steady_now() + timeout;
+        if (deadline_ < timer_at_) {
+            watch_deadline();
+        }
     }
 
-    /// One timer per session, set anew only when it fires: a deadline that moved on meanwhile costs
-    /// nothing.
     void watch_deadline() {
-        timer_.expires_at(
-            std::max(deadline_, shared_.clock.steady_now() + std::chrono::milliseconds{20})
+        const auto left = std::max<SteadyInstant::duration>(
+            deadline_ - shared_.clock.steady_now(), std::chrono::milliseconds{20}
         );
+        timer_at_ = shared_.clock.steady_now() + left;
+        timer_.expires_after(left);
         timer_.async_wait([self = shared_from_this()](ErrorCode fault) {
             if (fault || self->phase_ == Phase::kClosed) {
                 return;
             }
-            if (self->phase_ != Phase::kHandling &&
-                self->shared_.clock.steady_now() >= self->deadline_) {
-                self->broken_ = true;  // No farewell to somebody who does not listen.
-                self->close();
+            if (self->phase_ == Phase::kHandling ||
+                self->shared_.clock.steady_now() < self->deadline_) {
+                self->watch_deadline();
                 return;
             }
-            self->watch_deadline();
+            self->broken_ = true;  // No farewell to somebody who does not listen.
+            self->close();
         });
     }
 
@@ -572,6 +576,7 @@ private:
     std::string peer_;
     Phase phase_ = Phase::kHandshake;
     SteadyInstant deadline_{};
+    SteadyInstant timer_at_ = SteadyInstant::max();
     std::string buffer_;  // Received and not yet parsed.
     std::optional<Parser> parser_;
     Request request_;
