@@ -47,7 +47,6 @@ CREATE SCHEMA a;
 CREATE TABLE a."b" (x int);
 CREATE VIEW public.names AS SELECT name FROM sales.customer;
 CREATE FUNCTION public.f(int) RETURNS int LANGUAGE sql AS 'SELECT $1 + 1';
-CREATE EVENT TRIGGER noop ON ddl_command_start EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger();
 )sql";
 
 constexpr std::string_view kData = R"sql(
@@ -77,10 +76,7 @@ protected:
         }
         server_ = std::make_unique<PostgresServer>();
         database_ = server_->create_database("source");
-        std::string sql{kSchema};
-        // An event trigger function must be of the event_trigger type.
-        sql.erase(sql.find("CREATE EVENT TRIGGER"));
-        server_->sql(database_, sql);
+        server_->sql(database_, kSchema);
         server_->sql(database_, kData);
     }
     static void TearDownTestSuite() { server_.reset(); }
@@ -347,9 +343,9 @@ TEST_F(ArchiveRoundTrip, SharesHoldEveryDataEntryOnceWhateverTheirNumber) {
 }
 
 TEST_F(ArchiveRoundTrip, ASecondDumpOfAnUnchangedDatabaseIsIdentical) {
-    const MemoryStreams first = split(dump(), 64 * kKiB);
+    const Bytes archive = dump();
+    const MemoryStreams first = split(archive, 64 * kKiB);
     // Objects of other sessions shift pg_dump's numbers; they must not shift ours.
-    server_->sql("postgres", "SELECT 1");
     ProcessSpec session;
     session.program = server_->programs() / "psql";
     session.arguments = {"--no-psqlrc", "--dbname=" + server_->conninfo(database_)};
@@ -360,18 +356,17 @@ TEST_F(ArchiveRoundTrip, ASecondDumpOfAnUnchangedDatabaseIsIdentical) {
     other.write_input(as_bytes("CREATE TEMP TABLE t(a int); SELECT 1;\n"), {});
     std::array<std::byte, 100> answer{};
     ASSERT_GT(other.read_output(answer, {}), 0U);
-    server_->sql(
-        database_,
-        "ANALYZE; VACUUM FULL pg_class; VACUUM FULL pg_depend; UPDATE sales.customer SET id = "
-        "DEFAULT WHERE false;"
-    );
+    server_->sql(database_, "ANALYZE; VACUUM FULL pg_class; VACUUM FULL pg_depend;");
 
     const Bytes again = dump();
+    other.close_input();
+    EXPECT_NE(
+        Toc::parse(archive).entries().back().dump_id, Toc::parse(again).entries().back().dump_id
+    ) << "this test proves nothing";
     const MemoryStreams second = split(again, 64 * kKiB);
     for (const auto& [name, stream] : first.streams()) {
         EXPECT_TRUE(second.streams().at(name).bytes == stream.bytes) << name;
     }
-    other.close_input();
 }
 
 TEST_F(ArchiveRoundTrip, ATruncatedArchiveIsAnErrorThatNamesTheTable) {
