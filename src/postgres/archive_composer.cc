@@ -60,6 +60,7 @@ void apply_override(TocEntry& entry, const TocOverride& change) {
         }
     };
     apply(entry.tag, change.tag);
+    apply(entry.schema, change.schema);
     apply(entry.definition, change.definition);
     apply(entry.drop_statement, change.drop_statement);
     apply(entry.copy_statement, change.copy_statement);

@@ -16,10 +16,11 @@ namespace holdfast::postgres {
 
 /// New texts for entries whose object is renamed on restore. Absent members stay as they are.
 struct TocOverride {
-    std::optional<std::string> tag;
-    std::optional<std::string> definition;
-    std::optional<std::string> drop_statement;
-    std::optional<std::string> copy_statement;
+    std::optional<std::string> tag = std::nullopt;
+    std::optional<std::string> schema = std::nullopt;
+    std::optional<std::string> definition = std::nullopt;
+    std::optional<std::string> drop_statement = std::nullopt;
+    std::optional<std::string> copy_statement = std::nullopt;
 };
 
 /// What kind of archive to compose.

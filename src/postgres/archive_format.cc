@@ -1,6 +1,7 @@
 #include "postgres/archive_format.h"
 
 #include "postgres/streams.h"
+#include "postgres/toc_encoding.h"
 
 #include <charconv>
 #include <utility>
@@ -325,11 +326,12 @@ std::string StreamNamer::name(const TocEntry& entry) {
     return times == 1 ? name : fmt::format("{}+{}", name, times);
 }
 
-std::string describe_entry(const TocEntry& entry) {
+std::string describe_entry(const TocEntry& entry, std::string_view encoding) {
+    const std::string tag = to_utf8(entry.tag, encoding);
     if (entry.schema.empty()) {
-        return fmt::format("{} {}", entry.desc, entry.tag);
+        return fmt::format("{} {}", repair_utf8(entry.desc), tag);
     }
-    return fmt::format("{} {}.{}", entry.desc, entry.schema, entry.tag);
+    return fmt::format("{} {}.{}", repair_utf8(entry.desc), to_utf8(entry.schema, encoding), tag);
 }
 
 }  // namespace holdfast::postgres

@@ -126,7 +126,7 @@ private:
     std::unordered_map<std::string, int> used_;
 };
 
-/// "TABLE DATA public.orders", for messages.
-[[nodiscard]] std::string describe_entry(const TocEntry& entry);
+/// "TABLE DATA public.orders", for messages: always valid UTF-8.
+[[nodiscard]] std::string describe_entry(const TocEntry& entry, std::string_view encoding = "UTF8");
 
 }  // namespace holdfast::postgres

@@ -343,6 +343,8 @@ void ArchiveSplitter::State::write_canonical_toc(std::size_t toc_bytes) {
         }
         entry.dependencies.resize(kept);
         std::sort(entry.dependencies.begin(), entry.dependencies.end());
+        const auto last = std::unique(entry.dependencies.begin(), entry.dependencies.end());
+        entry.dependencies.erase(last, entry.dependencies.end());
         entry.data_state = entry.had_data ? DataState::kOffsetNotSet : DataState::kNoData;
         entry.data_offset = 0;
         append_archive_entry(part, header, entry);
