@@ -44,18 +44,18 @@ public:
 
     [[nodiscard]] virtual postgres::RestoreCheck check_restore(
         const postgres::ConnectionParameters& target,
-        postgres::StreamSource& source,
+        const postgres::StreamSource& source,
         const postgres::RestoreOptions& options
     ) = 0;
     [[nodiscard]] virtual postgres::LogicalRestore restore(
         const postgres::ConnectionParameters& target,
-        postgres::StreamSource& source,
+        const postgres::StreamSource& source,
         const postgres::RestoreOptions& options
     ) = 0;
 
     /// `_schema.sql` of a restore as files.
     [[nodiscard]] virtual std::string schema_sql(
-        postgres::StreamSource& source, std::stop_token stop
+        const postgres::StreamSource& source, std::stop_token stop
     ) = 0;
 };
 

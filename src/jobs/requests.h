@@ -52,10 +52,9 @@ struct ServerTarget {
 /// where they hold a slash.
 struct ItemPath {
     std::string database;
-    std::string schema;         ///< Empty: the whole database.
-    std::string table;          ///< Empty: the whole schema.
-    std::string target_schema;  ///< From renameTo; empty: the same.
-    std::string target_table;
+    std::string schema;        ///< Empty: the whole database.
+    std::string table;         ///< Empty: the whole schema.
+    std::string target_table;  ///< From renameTo; empty: the same.
 };
 
 /// ItemLevelRestoreTargetInfo.
