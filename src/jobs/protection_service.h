@@ -122,6 +122,13 @@ private:
     catalog::InstanceRecord change_state(
         std::string_view instance_id, Verb verb, const Requester& requester, std::stop_token stop
     );
+    void record_immutability(const catalog::VaultRecord& vault, std::stop_token stop);
+    static void take_over(
+        const catalog::View& view,
+        const catalog::InstanceRecord& present,
+        catalog::InstanceRecord& wanted,
+        Instant now
+    );
     void remove_with_points(
         const catalog::InstanceRecord& instance,
         const catalog::VaultRecord& vault,
