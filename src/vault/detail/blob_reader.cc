@@ -1,0 +1,260 @@
+#include "vault/detail/blob_reader.h"
+
+#include "base/error.h"
+
+#include <algorithm>
+
+namespace holdfast::vault {
+
+namespace {
+
+/// Blobs smaller than this are read with their neighbours: thousands of tiny streams lie side by
+/// side.
+constexpr std::uint32_t kSmallFrameBytes = 64 * kKiB;
+constexpr std::uint64_t kWindowBytes = 512 * kKiB;
+constexpr std::size_t kWindowsMax = 8;
+constexpr std::size_t kHeadersMax = 64;
+constexpr std::size_t kIdleOpenersMax = 16;
+
+Bytes present(std::optional<Bytes> bytes, const ObjectKey& key) {
+    if (!bytes) {
+        throw_corrupt(key, "it is missing.");
+    }
+    return std::move(*bytes);
+}
+
+}  // namespace
+
+struct BlobReader::Opener {
+    explicit Opener(const KeyRing& keys) : id_hash{keys.chunk_id_hash().clone()} {}
+    Aead aead;
+    Decompressor decompressor;
+    KeyedHash id_hash;
+    Buffer scratch;
+};
+
+BlobReader::BlobReader(ObjectStore& store, const KeyRing& keys, ChunkIndex& index)
+    : store_{store}, keys_{keys}, index_{index} {}
+
+BlobReader::~BlobReader() = default;
+
+std::unique_ptr<BlobReader::Opener> BlobReader::take_opener() {
+    {
+        const std::lock_guard lock{mutex_};
+        if (!idle_.empty()) {
+            auto opener = std::move(idle_.back());
+            idle_.pop_back();
+            return opener;
+        }
+    }
+    return std::make_unique<Opener>(keys_);
+}
+
+void BlobReader::give_back(std::unique_ptr<Opener> opener) {
+    const std::lock_guard lock{mutex_};
+    if (idle_.size() < kIdleOpenersMax) {
+        idle_.push_back(std::move(opener));
+    }
+}
+
+ObjectHeaderBytes BlobReader::pack_header(
+    const ObjectKey& key, const Sha256& pack, const std::stop_token& stop
+) {
+    {
+        const std::lock_guard lock{mutex_};
+        const auto found = std::find_if(headers_.begin(), headers_.end(), [&](const auto& header) {
+            return header.pack == pack;
+        });
+        if (found != headers_.end()) {
+            headers_.splice(headers_.begin(), headers_, found);
+            return found->bytes;
+        }
+    }
+    const Bytes bytes = present(store_.get_range(key, 0, ObjectHeader::kBytes, stop), key);
+    PackHeader header{.pack = pack};
+    std::copy(bytes.begin(), bytes.end(), header.bytes.begin());
+    const std::lock_guard lock{mutex_};
+    headers_.push_front(header);
+    if (headers_.size() > kHeadersMax) {
+        headers_.pop_back();
+    }
+    return header.bytes;
+}
+
+Bytes BlobReader::read_window(
+    const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
+) {
+    const auto cut = [&location](const Window& window) {
+        const auto begin =
+            window.bytes->begin() + static_cast<std::ptrdiff_t>(location.offset - window.offset);
+        return Bytes(begin, begin + static_cast<std::ptrdiff_t>(location.frame_bytes));
+    };
+    {
+        const std::lock_guard lock{mutex_};
+        for (auto window = windows_.begin(); window != windows_.end(); ++window) {
+            if (window->pack == location.pack && window->offset <= location.offset &&
+                std::uint64_t{location.offset} + location.frame_bytes <=
+                    window->offset + window->bytes->size()) {
+                windows_.splice(windows_.begin(), windows_, window);
+                return cut(*window);
+            }
+        }
+    }
+    const auto pack_bytes = store_.size(key, stop);
+    if (!pack_bytes) {
+        throw_corrupt(key, "it is missing.");
+    }
+    const std::uint64_t rest = *pack_bytes > location.offset ? *pack_bytes - location.offset : 0;
+    const std::uint64_t size =
+        std::max<std::uint64_t>(location.frame_bytes, std::min(rest, kWindowBytes));
+    Window window{
+        .pack = location.pack,
+        .offset = location.offset,
+        .bytes = std::make_shared<const Bytes>(
+            present(store_.get_range(key, location.offset, size, stop), key)
+        ),
+    };
+    Bytes frame = cut(window);
+    const std::lock_guard lock{mutex_};
+    windows_.push_front(std::move(window));
+    if (windows_.size() > kWindowsMax) {
+        windows_.pop_back();
+    }
+    return frame;
+}
+
+Bytes BlobReader::read_frame(
+    const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
+) {
+    if (location.frame_bytes < kSmallFrameBytes) {
+        return read_window(key, location, stop);
+    }
+    return present(store_.get_range(key, location.offset, location.frame_bytes, stop), key);
+}
+
+void BlobReader::read_unindexed_footers(const std::stop_token& stop) {
+    std::vector<std::pair<Sha256, std::uint64_t>> packs;
+    store_.list(
+        kPacksPrefix,
+        [&](const ObjectInfo& info) {
+            if (const auto name = parse_pack_key(info.key)) {
+                packs.emplace_back(*name, info.size_bytes);
+            }
+            return true;
+        },
+        stop
+    );
+    const auto indexed = index_.indexed_packs(stop);
+    for (const auto& [name, size] : packs) {
+        if (std::binary_search(indexed.begin(), indexed.end(), name)) {
+            continue;
+        }
+        {
+            const std::lock_guard lock{mutex_};
+            if (!footers_read_.insert(name).second) {
+                continue;
+            }
+        }
+        const ObjectKey key = pack_key(name);
+        PackContents contents;
+        try {
+            contents = read_pack_contents(
+                keys_,
+                key,
+                size,
+                [&](std::uint64_t offset, std::uint64_t bytes) {
+                    return present(store_.get_range(key, offset, bytes, stop), key);
+                }
+            );
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::kVaultCorrupt) {
+                throw;
+            }
+            continue;  // What it held is missed, and named, when it is asked for.
+        }
+        const std::lock_guard lock{mutex_};
+        for (const PackEntry& entry : contents.entries) {
+            unindexed_.emplace(
+                chunk_key(entry.id),
+                BlobLocation{
+                    .pack = name,
+                    .offset = entry.offset,
+                    .frame_bytes = entry.frame_bytes,
+                    .plain_bytes = entry.plain_bytes,
+                }
+            );
+        }
+    }
+}
+
+std::optional<BlobLocation> BlobReader::locate(const ChunkId& id, std::stop_token stop) {
+    const auto from_footers = [&]() -> std::optional<BlobLocation> {
+        const std::lock_guard lock{mutex_};
+        const auto found = unindexed_.find(chunk_key(id));
+        return found == unindexed_.end() ? std::nullopt : std::optional{found->second};
+    };
+    if (auto location = index_.find(id, stop)) {
+        return location;
+    }
+    if (auto location = from_footers()) {
+        return location;
+    }
+    index_.refresh(stop);
+    if (auto location = index_.find(id, stop)) {
+        return location;
+    }
+    read_unindexed_footers(stop);
+    return from_footers();
+}
+
+Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
+    const auto location = locate(id, stop);
+    if (!location) {
+        throw Error{
+            ErrorKind::kVaultCorrupt,
+            ErrorText{
+                .message = fmt::format(
+                    "The vault has lost data of this recovery point: no pack holds the blob '{}'.",
+                    to_hex(id)
+                ),
+                .target = to_hex(id),
+                .recommended_actions =
+                    {"Run 'holdfast vault check' to see which packs are missing or damaged, and "
+                     "put them back from a copy of the vault's storage."},
+            }
+        };
+    }
+    const ObjectKey key = pack_key(location->pack);
+    const ObjectHeaderBytes header_bytes = pack_header(key, location->pack, stop);
+    const ObjectHeader header = expect_header(keys_, ObjectKind::kPack, key, header_bytes);
+    const Bytes frame_bytes = read_frame(key, *location, stop);
+    const auto frame = decode_frame_header(frame_bytes);
+    if (!frame || frame->id != id || frame->type != type || frame->plain_bytes > kBlobBytesMax ||
+        FrameHeader::kBytes + frame->sealed_bytes != frame_bytes.size()) {
+        throw_corrupt(
+            key, fmt::format("the blob at offset {} is not the one expected.", location->offset)
+        );
+    }
+    auto opener = take_opener();
+    Bytes plain(frame->plain_bytes);
+    const bool sound = open_frame(
+        opener->aead,
+        opener->decompressor,
+        opener->scratch,
+        expect_object_key(keys_, header, key),
+        header_bytes,
+        *frame,
+        {},
+        frame_bytes,
+        plain
+    );
+    if (!sound || chunk_id(opener->id_hash, type, plain) != id) {
+        throw_corrupt(
+            key, fmt::format("the blob at offset {} is not authentic.", location->offset)
+        );
+    }
+    give_back(std::move(opener));
+    return plain;
+}
+
+}  // namespace holdfast::vault

@@ -1,0 +1,68 @@
+#pragma once
+
+#include "vault/detail/chunk_index.h"
+#include "vault/detail/pack.h"
+#include "vault/detail/sealed.h"
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <vector>
+
+namespace holdfast::vault {
+
+/// Fetches blobs by id: index, one ranged read, decrypt, decompress, prove. Safe from any thread.
+class BlobReader {
+public:
+    BlobReader(ObjectStore& store, const KeyRing& keys, ChunkIndex& index);
+    ~BlobReader();
+
+    /// The plaintext. Throws kVaultCorrupt naming the pack when the blob is damaged, or naming the
+    /// blob when no pack has it (the index is brought up to date first, from the packs' footers if
+    /// need be).
+    [[nodiscard]] Bytes read(BlobType type, const ChunkId& id, std::stop_token stop);
+    /// Where the blob is; nothing when no pack has it.
+    [[nodiscard]] std::optional<BlobLocation> locate(const ChunkId& id, std::stop_token stop);
+
+private:
+    struct Opener;
+    struct PackHeader {
+        Sha256 pack{};
+        ObjectHeaderBytes bytes{};
+    };
+    struct Window {
+        Sha256 pack{};
+        std::uint64_t offset = 0;
+        std::shared_ptr<const Bytes> bytes;
+    };
+    [[nodiscard]] std::unique_ptr<Opener> take_opener();
+    void give_back(std::unique_ptr<Opener> opener);
+    [[nodiscard]] Bytes read_frame(
+        const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
+    );
+    [[nodiscard]] Bytes read_window(
+        const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
+    );
+    [[nodiscard]] ObjectHeaderBytes pack_header(
+        const ObjectKey& key, const Sha256& pack, const std::stop_token& stop
+    );
+    void read_unindexed_footers(const std::stop_token& stop);
+
+    ObjectStore& store_;
+    const KeyRing& keys_;
+    ChunkIndex& index_;
+
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Opener>> idle_;   // Guarded by mutex_.
+    std::list<Window> windows_;                   // Most recent first. Guarded by mutex_.
+    std::list<PackHeader> headers_;               // Most recent first. Guarded by mutex_.
+    std::set<Sha256> footers_read_;               // Guarded by mutex_.
+    std::map<ChunkKey, BlobLocation> unindexed_;  // From those footers. Guarded by mutex_.
+};
+
+}  // namespace holdfast::vault

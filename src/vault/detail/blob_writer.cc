@@ -1,0 +1,367 @@
+#include "vault/detail/blob_writer.h"
+
+#include "base/error.h"
+
+#include <algorithm>
+
+namespace holdfast::vault {
+
+namespace {
+
+/// One pack filling and one being verified and written; more would only add memory.
+constexpr std::size_t kPacksMax = 2;
+/// Blobs waiting for a worker, besides one for each worker: enough to bridge a moment's unevenness.
+constexpr std::size_t kQueueSlack = 2;
+/// An index segment is written whenever so many blobs are new: bounds memory, and what a session
+/// that dies leaves behind can be found and used by the next.
+constexpr std::size_t kUnindexedMax = 64 * 1024;
+constexpr std::size_t kIdleBuffersMax = 16;
+
+}  // namespace
+
+struct BlobWriter::Worker {
+    Worker(const Engine& engine, const Secret& digest_key)
+        : tools{engine.keys, engine.compression_level}, digest{digest_key} {}
+    FrameTools tools;
+    FastDigest digest;
+    Buffer plain;
+};
+
+BlobWriter::OpenPack::OpenPack(const Engine& engine)
+    : builder{engine.keys, random_array<32>(), engine.pack_bytes()} {}
+
+BlobWriter::BlobWriter(Engine& engine, std::stop_token stop)
+    : engine_{engine},
+      outer_stop_{std::move(stop), [this] { stop_source_.request_stop(); }},
+      queue_{engine.worker_count() + kQueueSlack},
+      node_hash_{engine.keys.chunk_id_hash().clone()} {
+    for (std::size_t i = 0; i < engine.worker_count(); ++i) {
+        threads_.emplace_back([this] { work(); });
+    }
+}
+
+BlobWriter::~BlobWriter() {
+    stop_source_.request_stop();
+    queue_.close();
+}
+
+void BlobWriter::fail(std::exception_ptr error) noexcept {
+    {
+        const std::lock_guard lock{mutex_};
+        if (!failure_) {
+            failure_ = std::move(error);
+        }
+    }
+    stop_source_.request_stop();
+}
+
+void BlobWriter::check() const {
+    {
+        const std::lock_guard lock{mutex_};
+        if (failure_) {
+            std::rethrow_exception(failure_);
+        }
+    }
+    if (stop_source_.stop_requested()) {
+        throw_cancelled();
+    }
+}
+
+BlobTask BlobWriter::new_task() {
+    BlobTask task;
+    const std::lock_guard lock{mutex_};
+    if (!buffers_.empty()) {
+        task.buffer = std::move(buffers_.back());
+        buffers_.pop_back();
+    }
+    return task;
+}
+
+void BlobWriter::recycle(Buffer buffer) {
+    const std::lock_guard lock{mutex_};
+    if (buffers_.size() < kIdleBuffersMax) {
+        buffers_.push_back(std::move(buffer));
+    }
+}
+
+void BlobWriter::submit(BlobTask task) {
+    if (!queue_.push(std::move(task), stop_source_.get_token())) {
+        check();
+        throw_cancelled();
+    }
+}
+
+ChunkId BlobWriter::submit_node(BlobType type, std::string_view bytes) {
+    BlobTask task = new_task();
+    task.type = type;
+    task.size = bytes.size();
+    task.buffer.reserve(bytes.size());
+    std::copy_n(as_bytes(bytes).begin(), bytes.size(), task.buffer.data());
+    {
+        const std::lock_guard lock{node_mutex_};
+        task.id = chunk_id(node_hash_, type, as_bytes(bytes));
+    }
+    const ChunkId id = *task.id;
+    submit(std::move(task));
+    return id;
+}
+
+void BlobWriter::work() {
+    name_this_thread("vault-write");
+    // The thread is the boundary: what a task throws belongs to the session and is thrown again by
+    // its next call.
+    try {
+        Worker worker{engine_, digest_key_};
+        while (auto task = queue_.pop(stop_source_.get_token())) {
+            process(worker, *task);
+            recycle(std::move(task->buffer));
+        }
+    } catch (...) {  // lint-allow: carried to the session's owner.
+        fail(std::current_exception());
+    }
+}
+
+void BlobWriter::process(Worker& worker, BlobTask& task) {
+    const ByteSpan plain{task.buffer.data(), task.size};
+    const ChunkId id = task.id ? *task.id : chunk_id(worker.tools.id_hash, task.type, plain);
+    if (task.on_id) {
+        task.on_id(id);
+    }
+    if (task.type == BlobType::kDataChunk) {
+        ++chunk_count_;
+    }
+    if (!stored_already(task, id)) {
+        store(worker, task.type, id, plain);
+    } else if (task.type == BlobType::kDataChunk) {
+        ++reused_count_;
+        reused_bytes_ += task.size;
+    }
+}
+
+bool BlobWriter::stored_already(const BlobTask& task, const ChunkId& id) {
+    const ChunkKey key = chunk_key(id);
+    {
+        const std::lock_guard lock{mutex_};
+        if (!claimed_.insert(key).second) {
+            return true;
+        }
+    }
+    if ((task.known && task.known(id)) || engine_.index.find(id, stop_source_.get_token())) {
+        const std::lock_guard lock{mutex_};
+        claimed_.erase(key);
+        return true;
+    }
+    return false;
+}
+
+void BlobWriter::store(Worker& worker, BlobType type, const ChunkId& id, ByteSpan plain) {
+    // Taken before the data is compressed: the verification then covers everything after this
+    // moment.
+    FastDigest::Value digest{};
+    if (engine_.options.verification == Verification::kBeforePublish) {
+        digest = worker.digest(plain);
+    }
+    const ByteSpan compressed = worker.tools.compressor.compress(plain, worker.tools.compressed);
+    const ByteSpan payload = compressed.empty() ? plain : compressed;
+    const Codec codec = compressed.empty() ? Codec::kStored : Codec::kZstd;
+    const Placed placed = reserve(worker, type, codec, id, digest, payload.size(), plain.size());
+    placed.pack->builder.seal(worker.tools.aead, placed.place, payload);
+    sealed(worker, placed.pack);
+}
+
+std::unique_ptr<BlobWriter::OpenPack> BlobWriter::take_pack() {
+    std::unique_lock lock{mutex_};
+    if (idle_.empty() && packs_made_ < kPacksMax) {
+        ++packs_made_;
+        lock.unlock();
+        return std::make_unique<OpenPack>(engine_);
+    }
+    if (!pack_returned_.wait(lock, stop_source_.get_token(), [this] { return !idle_.empty(); })) {
+        throw_cancelled();
+    }
+    auto pack = std::move(idle_.back());
+    idle_.pop_back();
+    return pack;
+}
+
+BlobWriter::Placed BlobWriter::reserve(
+    Worker& worker,
+    BlobType type,
+    Codec codec,
+    const ChunkId& id,
+    const FastDigest::Value& digest,
+    std::size_t payload_bytes,
+    std::size_t plain_bytes
+) {
+    std::unique_ptr<OpenPack> fresh;
+    for (;;) {
+        std::unique_ptr<OpenPack> complete;
+        {
+            const std::lock_guard lock{mutex_};
+            if (!filling_ && fresh) {
+                filling_ = std::move(fresh);
+            }
+            if (filling_) {
+                auto place = filling_->builder.reserve(type, codec, id, payload_bytes, plain_bytes);
+                if (place) {
+                    filling_->digests.push_back(digest);
+                    ++filling_->unsealed;
+                    if (fresh) {  // Another worker was first.
+                        idle_.push_back(std::move(fresh));
+                        pack_returned_.notify_one();
+                    }
+                    return {.pack = filling_.get(), .place = *place};
+                }
+                filling_->closed = true;
+                (filling_->unsealed == 0 ? complete : closing_.emplace_back()) =
+                    std::move(filling_);
+            }
+        }
+        if (complete) {
+            publish(worker, std::move(complete));
+        } else if (!fresh) {
+            fresh = take_pack();
+        }
+    }
+}
+
+void BlobWriter::sealed(Worker& worker, OpenPack* pack) {
+    std::unique_ptr<OpenPack> complete;
+    {
+        const std::lock_guard lock{mutex_};
+        --pack->unsealed;
+        if (pack->closed && pack->unsealed == 0) {
+            const auto found = std::find_if(closing_.begin(), closing_.end(), [&](const auto& one) {
+                return one.get() == pack;
+            });
+            complete = std::move(*found);
+            closing_.erase(found);
+        }
+    }
+    if (complete) {
+        publish(worker, std::move(complete));
+    }
+}
+
+void BlobWriter::publish(Worker& worker, std::unique_ptr<OpenPack> pack) {
+    const ByteSpan bytes = pack->builder.finish(worker.tools.aead);
+    const Sha256 name = sha256(bytes);
+    // After the name is computed: it stands for the very bytes that are verified here.
+    if (engine_.options.verification == Verification::kBeforePublish) {
+        verify_pack(pack->builder, pack->digests, worker.digest, worker.tools, worker.plain);
+    }
+    // A pack of this name can only be this one, from an attempt whose answer was lost.
+    engine_.store.put_new(pack_key(name), bytes, stop_source_.get_token());
+    stored_bytes_ += bytes.size();
+    bool many = false;
+    {
+        const std::lock_guard lock{mutex_};
+        const auto number = static_cast<std::uint32_t>(unindexed_.packs.size());
+        unindexed_.packs.push_back(name);
+        for (const PackEntry& entry : pack->builder.entries()) {
+            unindexed_.blobs.push_back({
+                .key = chunk_key(entry.id),
+                .pack = number,
+                .offset = entry.offset,
+                .frame_bytes = entry.frame_bytes,
+                .plain_bytes = entry.plain_bytes,
+            });
+        }
+        many = unindexed_.blobs.size() >= kUnindexedMax;
+    }
+    pack->builder.start_over(engine_.keys, random_array<32>());
+    pack->digests.clear();
+    pack->closed = false;
+    {
+        const std::lock_guard lock{mutex_};
+        idle_.push_back(std::move(pack));
+    }
+    pack_returned_.notify_one();
+    if (many) {
+        write_index(false);
+    }
+}
+
+void BlobWriter::write_index(bool everything) {
+    SegmentContents contents;
+    {
+        const std::lock_guard lock{mutex_};
+        if (!everything && unindexed_.blobs.size() < kUnindexedMax) {
+            return;  // Another worker was first.
+        }
+        contents = std::exchange(unindexed_, {});
+    }
+    std::vector<ChunkKey> keys;
+    keys.reserve(contents.blobs.size());
+    for (const IndexedBlob& blob : contents.blobs) {
+        keys.push_back(blob.key);
+    }
+    stored_bytes_ += engine_.index.add(std::move(contents), {}, stop_source_.get_token());
+    const std::lock_guard lock{mutex_};
+    for (const ChunkKey& key : keys) {
+        claimed_.erase(key);
+    }
+}
+
+void BlobWriter::finish() {
+    queue_.close();
+    for (std::jthread& thread : threads_) {
+        thread.join();
+    }
+    threads_.clear();
+    check();
+    std::unique_ptr<OpenPack> last;
+    {
+        const std::lock_guard lock{mutex_};
+        HOLDFAST_CHECK(closing_.empty());
+        last = std::move(filling_);
+    }
+    if (last && !last->builder.entries().empty()) {
+        Worker worker{engine_, digest_key_};
+        publish(worker, std::move(last));
+    }
+    write_index(true);
+}
+
+void verify_pack(
+    const PackBuilder& pack,
+    const std::vector<FastDigest::Value>& digests,
+    FastDigest& digest,
+    FrameTools& tools,
+    Buffer& plain
+) {
+    HOLDFAST_CHECK(digests.size() == pack.entries().size());
+    for (std::size_t i = 0; i < digests.size(); ++i) {
+        const PackEntry& entry = pack.entries()[i];
+        const ByteSpan bytes = pack.frame_bytes(entry);
+        const auto frame = decode_frame_header(bytes);
+        const MutableByteSpan out = plain.reserve(entry.plain_bytes);
+        const bool sound = frame && frame->slot == i && frame->id == entry.id &&
+                           open_frame(
+                               tools.aead,
+                               tools.decompressor,
+                               tools.opened,
+                               pack.key(),
+                               pack.header(),
+                               *frame,
+                               {},
+                               bytes,
+                               out
+                           ) &&
+                           digest(out) == digests[i];
+        if (!sound) {
+            throw Error{
+                ErrorKind::kWriteVerification,
+                ErrorText{
+                    .message = "What was about to be stored is not what was read: this machine's "
+                               "memory or processor corrupted data. Nothing wrong was stored.",
+                    .recommended_actions =
+                        {"Test the memory of the machine (memtest86+) and look at its error logs.",
+                         "Run the backup again."},
+                }
+            };
+        }
+    }
+}
+
+}  // namespace holdfast::vault

@@ -1,0 +1,147 @@
+#pragma once
+
+#include "base/threads.h"
+#include "vault/detail/engine.h"
+#include "vault/detail/pack.h"
+#include "vault/detail/sealed.h"
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+namespace holdfast::vault {
+
+struct ChunkKeyHash {
+    std::size_t operator()(const ChunkKey& key) const noexcept {
+        return get_little_endian<std::size_t>(key.data());  // Uniform already.
+    }
+};
+using ChunkKeySet = std::unordered_set<ChunkKey, ChunkKeyHash>;
+
+/// One piece of data on its way into a pack.
+struct BlobTask {
+    BlobType type = BlobType::kDataChunk;
+    Buffer buffer;
+    std::size_t size = 0;
+    /// Set for nodes, whose id their parent needed at once.
+    std::optional<ChunkId> id = {};
+    /// Says without I/O that a blob is in the repository already; may be empty.
+    std::function<bool(const ChunkId&)> known = {};
+    /// Told the id as soon as it is computed; may be empty. Must not block.
+    std::function<void(const ChunkId&)> on_id = {};
+};
+
+/// The write pipeline of one session: blobs -> workers (identify, look up, compress, seal) -> packs
+/// (verify, publish)
+/// -> index. Several threads may submit.
+///
+/// A pack has one salt and so one key; its blobs are sealed by several workers straight into their
+/// places. Whoever completes a full pack publishes it. Two packs are in memory at most: one
+/// filling, one on its way to the store.
+class BlobWriter {
+public:
+    BlobWriter(Engine& engine, std::stop_token stop);
+    ~BlobWriter();
+    BlobWriter(const BlobWriter&) = delete;
+    BlobWriter& operator=(const BlobWriter&) = delete;
+
+    /// An empty task, its buffer taken from those in use before.
+    [[nodiscard]] BlobTask new_task();
+    /// Blocks while the pipeline is full. Throws what ended the session.
+    void submit(BlobTask task);
+    /// Stores a node; returns its id.
+    [[nodiscard]] ChunkId submit_node(BlobType type, std::string_view bytes);
+    /// Everything submitted is durable and indexed when this returns. No submit after it.
+    void finish();
+    /// Throws what ended the session, or kCancelled when it was stopped; else does nothing.
+    void check() const;
+    /// Ends the work as soon as possible: check() and all blocked calls throw.
+    void stop() noexcept { stop_source_.request_stop(); }
+    [[nodiscard]] std::stop_token stop_token() const { return stop_source_.get_token(); }
+
+    [[nodiscard]] std::uint64_t stored_bytes() const noexcept { return stored_bytes_; }
+    [[nodiscard]] std::uint64_t chunk_count() const noexcept { return chunk_count_; }
+    [[nodiscard]] std::uint64_t reused_chunk_count() const noexcept { return reused_count_; }
+    [[nodiscard]] std::uint64_t reused_bytes() const noexcept { return reused_bytes_; }
+
+private:
+    struct OpenPack {
+        explicit OpenPack(const Engine& engine);
+        PackBuilder builder;
+        std::vector<FastDigest::Value> digests;  // Of the plaintexts, by slot.
+        std::size_t unsealed = 0;                // Places reserved and not filled yet.
+        bool closed = false;  // No more places: whoever fills the last one publishes.
+    };
+    struct Worker;
+    struct Placed {
+        OpenPack* pack = nullptr;
+        PackBuilder::Place place;
+    };
+
+    void work();
+    void process(Worker& worker, BlobTask& task);
+    [[nodiscard]] bool stored_already(const BlobTask& task, const ChunkId& id);
+    void store(Worker& worker, BlobType type, const ChunkId& id, ByteSpan plain);
+    [[nodiscard]] Placed reserve(
+        Worker& worker,
+        BlobType type,
+        Codec codec,
+        const ChunkId& id,
+        const FastDigest::Value& digest,
+        std::size_t payload_bytes,
+        std::size_t plain_bytes
+    );
+    [[nodiscard]] std::unique_ptr<OpenPack> take_pack();
+    void sealed(Worker& worker, OpenPack* pack);
+    void publish(Worker& worker, std::unique_ptr<OpenPack> pack);
+    void write_index(bool everything);
+    void recycle(Buffer buffer);
+    void fail(std::exception_ptr error) noexcept;
+
+    Engine& engine_;
+    std::stop_source stop_source_;
+    std::stop_callback<std::function<void()>> outer_stop_;
+    const Secret digest_key_ = Secret::random(kKeyBytes);
+    BoundedQueue<BlobTask> queue_;
+
+    std::mutex node_mutex_;
+    KeyedHash node_hash_;  // Guarded by node_mutex_.
+
+    mutable std::mutex mutex_;
+    std::condition_variable_any pack_returned_;
+    std::exception_ptr failure_;   // Guarded by mutex_.
+    ChunkKeySet claimed_;          // Stored or being stored, not indexed yet. Guarded by mutex_.
+    std::vector<Buffer> buffers_;  // Idle. Guarded by mutex_.
+    std::unique_ptr<OpenPack> filling_;               // Guarded by mutex_.
+    std::vector<std::unique_ptr<OpenPack>> closing_;  // Full, not all sealed. Guarded by mutex_.
+    std::vector<std::unique_ptr<OpenPack>> idle_;     // Guarded by mutex_.
+    std::size_t packs_made_ = 0;                      // Guarded by mutex_.
+    SegmentContents unindexed_;  // Published, not indexed yet. Guarded by mutex_.
+
+    std::atomic<std::uint64_t> stored_bytes_ = 0;
+    std::atomic<std::uint64_t> chunk_count_ = 0;
+    std::atomic<std::uint64_t> reused_count_ = 0;
+    std::atomic<std::uint64_t> reused_bytes_ = 0;
+
+    std::vector<std::jthread> threads_;  // Last: they use everything above.
+};
+
+/// Opens every blob of a finished pack and compares its plaintext with `digests`. Throws
+/// kWriteVerification: memory or processor did not do what they should.
+void verify_pack(
+    const PackBuilder& pack,
+    const std::vector<FastDigest::Value>& digests,
+    FastDigest& digest,
+    FrameTools& tools,
+    Buffer& plain
+);
+
+}  // namespace holdfast::vault

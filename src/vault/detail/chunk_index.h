@@ -1,0 +1,74 @@
+#pragma once
+
+#include "vault/detail/index_segment.h"
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace holdfast::vault {
+
+/// All index segments of a repository: finds blobs. Memory: the filters (10 bits a blob) and a
+/// bounded cache of blocks. Safe from any thread; no lock is held across I/O.
+class ChunkIndex {
+public:
+    ChunkIndex(ObjectStore& store, const KeyRing& keys, std::uint64_t cache_bytes_max);
+
+    /// Takes up segments that appeared and lets go of those that vanished. A damaged segment is
+    /// left out and listed: the packs' footers have all that it had.
+    void refresh(std::stop_token stop);
+    [[nodiscard]] std::optional<BlobLocation> find(const ChunkId& id, std::stop_token stop);
+
+    /// Writes a segment and takes it up. Durable when this returns. Does nothing without blobs.
+    /// Returns the bytes written.
+    std::uint64_t add(
+        SegmentContents contents, const std::vector<SegmentId>& supersedes, std::stop_token stop
+    );
+    /// Merges small segments when there are many. Never fails for want of a segment that another
+    /// merge took away.
+    void merge_small_segments(std::stop_token stop);
+
+    /// Every pack named by a segment.
+    [[nodiscard]] std::vector<Sha256> indexed_packs(std::stop_token stop);
+    [[nodiscard]] std::vector<SegmentId> segment_ids() const;
+    [[nodiscard]] SegmentContents read_segment(SegmentId id, std::stop_token stop);
+    [[nodiscard]] std::vector<DamagedObject> damaged() const;
+
+private:
+    using SegmentList = std::vector<std::shared_ptr<const IndexSegment>>;
+    using BlockKey = std::pair<SegmentId, std::size_t>;
+    struct CachedBlock {
+        BlockKey key;
+        std::shared_ptr<const Bytes> bytes;
+    };
+
+    [[nodiscard]] std::shared_ptr<const SegmentList> segments() const;
+    [[nodiscard]] IndexSegment::Reader reader_of(SegmentId id, std::stop_token stop) const;
+    [[nodiscard]] std::shared_ptr<const Bytes> block(
+        const IndexSegment& segment, std::size_t number, const std::stop_token& stop
+    );
+    void replace_segments(
+        std::shared_ptr<const IndexSegment> added, const std::vector<SegmentId>& removed
+    );
+
+    ObjectStore& store_;
+    const KeyRing& keys_;
+    const std::uint64_t cache_bytes_max_;
+
+    mutable std::mutex mutex_;
+    std::shared_ptr<const SegmentList>
+        segments_;                        // Guarded by mutex_; the list itself never changes.
+    std::vector<DamagedObject> damaged_;  // Guarded by mutex_.
+    std::list<CachedBlock> cache_;        // Most recently used first. Guarded by mutex_.
+    std::map<BlockKey, std::list<CachedBlock>::iterator> cache_by_key_;  // Guarded by mutex_.
+    std::uint64_t cache_bytes_ = 0;                                      // Guarded by mutex_.
+};
+
+}  // namespace holdfast::vault

@@ -1,0 +1,61 @@
+#pragma once
+
+#include "base/clock.h"
+#include "vault/detail/blob_reader.h"
+#include "vault/detail/chunk_index.h"
+#include "vault/detail/chunker.h"
+#include "vault/detail/key_ring.h"
+#include "vault/vault.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <thread>
+#include <utility>
+
+namespace holdfast::vault {
+
+/// What the parts of an open repository share. Immutable but for the index and the caches in it;
+/// safe from any thread.
+struct Engine {
+    Engine(
+        ObjectStore& object_store,
+        Clock& a_clock,
+        KeyRing key_ring,
+        int level,
+        const OpenOptions& open_options
+    )
+        : store{object_store},
+          clock{a_clock},
+          keys{std::move(key_ring)},
+          compression_level{level},
+          options{open_options},
+          gear{make_gear_table(keys.chunker_key())},
+          index{store, keys, options.index_cache_bytes},
+          blobs{store, keys, index} {}
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    [[nodiscard]] std::size_t worker_count() const {
+        constexpr std::size_t kLeast = 2;  // One may wait for the disk.
+        constexpr std::size_t kMost = 8;
+        return options.workers > 0
+                   ? options.workers
+                   : std::clamp<std::size_t>(std::thread::hardware_concurrency(), kLeast, kMost);
+    }
+    [[nodiscard]] std::uint64_t pack_bytes() const {
+        constexpr std::uint64_t kDefault = 16 * kMiB;
+        const std::uint64_t best = store.features().object_size_best_bytes;
+        return options.pack_bytes > 0 ? options.pack_bytes : best > 0 ? best : kDefault;
+    }
+
+    ObjectStore& store;
+    Clock& clock;
+    const KeyRing keys;
+    const int compression_level;
+    const OpenOptions options;
+    const GearTable gear;
+    ChunkIndex index;
+    BlobReader blobs;
+};
+
+}  // namespace holdfast::vault

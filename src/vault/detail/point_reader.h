@@ -1,0 +1,58 @@
+#pragma once
+
+#include "base/threads.h"
+#include "vault/detail/engine.h"
+#include "vault/detail/manifest.h"
+#include "vault/vault.h"
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace holdfast::vault {
+
+class PointReaderImpl final : public PointReader {
+public:
+    /// `pool` fetches ahead; it and `engine` must outlive the reader.
+    PointReaderImpl(
+        Engine& engine, ThreadPool& pool, PointSummary summary, std::optional<ContentRef> streams
+    );
+
+    [[nodiscard]] const PointSummary& summary() const noexcept override { return summary_; }
+    void list_streams(const std::function<bool(const StreamSummary&)>& visit, std::stop_token stop)
+        override;
+    void list_streams_below(
+        std::string_view prefix,
+        const std::function<bool(const StreamSummary&)>& visit,
+        std::stop_token stop
+    ) override;
+    [[nodiscard]] std::optional<StreamSummary> find_stream(
+        std::string_view name, std::stop_token stop
+    ) override;
+    [[nodiscard]] std::unique_ptr<StreamReader> open_stream(
+        std::string_view name, std::stop_token stop
+    ) override;
+
+private:
+    [[nodiscard]] NodeSource node_source(std::stop_token stop) const;
+    [[nodiscard]] std::optional<format::StreamEntry> find_entry(
+        std::string_view name, std::stop_token stop
+    ) const;
+
+    Engine& engine_;
+    ThreadPool& pool_;
+    const PointSummary summary_;
+    const std::optional<ContentRef> streams_;
+};
+
+/// Opens and checks a manifest; throws kVaultCorrupt naming `key`.
+[[nodiscard]] format::Manifest open_manifest(
+    const KeyRing& keys, const ObjectKey& key, const PointId& point, ByteSpan object
+);
+
+}  // namespace holdfast::vault

@@ -1,0 +1,639 @@
+#include "vault/detail/point_writer.h"
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include <algorithm>
+
+namespace holdfast::vault {
+
+namespace {
+
+constexpr std::size_t kStreamNameMax = 4096;
+constexpr std::size_t kMetadataMax = 4 * kMiB;
+/// Streams this short ask the index; longer ones are worth opening the parent's.
+constexpr std::uint64_t kParentWorthChunks = 4;
+/// Of the parent's chunks, those that far behind and ahead of the same position are kept:
+/// insertions and deletions up to about 256 MiB stay within.
+constexpr std::uint64_t kWindowAhead = 256;
+constexpr std::size_t kWindowMax = 768;
+
+template <std::size_t N>
+std::string text_of(const std::array<std::byte, N>& bytes) {
+    return std::string{as_text(bytes)};
+}
+
+template <typename Id>
+std::optional<Id> parse_id(const std::string& bytes) {
+    std::array<std::byte, 16> id{};
+    if (bytes.size() != id.size()) {
+        return std::nullopt;
+    }
+    std::copy_n(as_bytes(bytes).begin(), id.size(), id.begin());
+    return Id{id};
+}
+
+std::int64_t to_stored(Instant instant) {
+    return instant.time_since_epoch().count();
+}
+Instant from_stored(std::int64_t microseconds) {
+    return Instant{std::chrono::microseconds{microseconds}};
+}
+
+void require_stream_info(const StreamInfo& info) {
+    if (info.name.empty() || info.name.size() > kStreamNameMax ||
+        info.name.find('\0') != std::string::npos) {
+        throw Error{
+            ErrorKind::kInvalidInput,
+            ErrorText{
+                .message = "A stream of a recovery point needs a name of 1 to 4096 bytes.",
+                .target = info.name.substr(0, 64),
+            }
+        };
+    }
+}
+
+}  // namespace
+
+// ---- Parent
+// -------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<ParentChunks> ParentChunks::open(
+    Engine& engine, const ParentPoint& parent, std::string_view stream, std::stop_token stop
+) {
+    const NodeSource source = [&engine, stop](BlobType type, const ChunkId& id) {
+        return engine.blobs.read(type, id, stop);
+    };
+    std::optional<format::StreamEntry> found;
+    try {
+        walk_directory(source, parent.streams, stream, [&](const format::StreamEntry& entry) {
+            if (entry.name() == stream) {
+                found = entry;
+            }
+            return false;
+        });
+        if (!found || !found->has_content()) {
+            return nullptr;
+        }
+        return std::shared_ptr<ParentChunks>{
+            new ParentChunks{ContentTreeWalker{source, content_of(*found), found->size_bytes()}}
+        };
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kVaultCorrupt) {
+            throw;
+        }
+        log_warning(
+            "The parent of a new recovery point is damaged; it is not used as one.",
+            {{"point", parent.id.to_string()}, {"problem", error.what()}}
+        );
+        return nullptr;
+    }
+}
+
+void ParentChunks::advance_to(std::uint64_t chunk) {
+    while (!ended_ && read_ < chunk + kWindowAhead) {
+        std::optional<ContentTreeWalker::Child> child;
+        try {
+            child = walker_.next();
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::kVaultCorrupt) {
+                throw;
+            }
+        }
+        if (!child) {
+            ended_ = true;
+            return;
+        }
+        ++read_;
+        const std::lock_guard lock{mutex_};
+        window_.push_back(chunk_key(child->id));
+        known_.insert(window_.back());
+        if (window_.size() > kWindowMax) {
+            known_.erase(window_.front());
+            window_.pop_front();
+        }
+    }
+}
+
+bool ParentChunks::contains(const ChunkId& id) const {
+    const std::lock_guard lock{mutex_};
+    return known_.contains(chunk_key(id));
+}
+
+// ---- One stream
+// ---------------------------------------------------------------------------------------------------
+
+class StreamWriterImpl final : public StreamWriter {
+public:
+    StreamWriterImpl(PointWriterImpl& point, std::shared_ptr<PointWriterImpl::Stream> stream)
+        : point_{point}, stream_{std::move(stream)}, chunker_{point.engine_.gear, {}} {}
+
+    ~StreamWriterImpl() override {
+        if (!closed_) {
+            point_.open_streams_ |= kAbandoned;
+        }
+    }
+
+    void write(ByteSpan bytes) override {
+        HOLDFAST_CHECK(!closed_);
+        point_.read_bytes_ += bytes.size();
+        stream_->size_bytes += bytes.size();
+        while (!bytes.empty()) {
+            // In pieces that stay in the cache between looking at them and copying them.
+            constexpr std::size_t kPieceBytes = 64 * kKiB;
+            const ByteSpan piece = bytes.first(std::min(bytes.size(), kPieceBytes));
+            const auto end = chunker_.find_end(piece);
+            append(piece.first(end.value_or(piece.size())));
+            bytes = bytes.subspan(end.value_or(piece.size()));
+            if (end) {
+                cut();
+            }
+        }
+    }
+
+    void close() override {
+        HOLDFAST_CHECK(!closed_);
+        if (task_ && stream_->submitted == 0 && task_->size <= kInlineBytesMax) {
+            stream_->inline_content = as_text({task_->buffer.data(), task_->size});
+        } else if (task_) {
+            cut();
+        }
+        closed_ = true;
+        point_.close_stream(stream_);
+    }
+
+    /// Set in PointWriterImpl::open_streams_ when a stream was destroyed before it was closed: no
+    /// commit then.
+    static constexpr std::uint64_t kAbandoned = std::uint64_t{1} << 63;
+
+private:
+    void append(ByteSpan bytes) {
+        if (!task_) {
+            task_ = point_.blobs_.new_task();
+            task_->size = 0;
+        }
+        if (task_->size + bytes.size() > task_->buffer.capacity()) {
+            grow(task_->size + bytes.size());
+        }
+        std::copy(bytes.begin(), bytes.end(), task_->buffer.data() + task_->size);
+        task_->size += bytes.size();
+    }
+
+    /// A tiny stream takes a tiny buffer; a second step takes the largest chunk there can be.
+    /// Memory that is not touched is not resident.
+    void grow(std::size_t needed) {
+        const std::size_t largest = chunker_.parameters().bytes_max;
+        constexpr std::size_t kFirst = 128 * kKiB;
+        Buffer larger;
+        larger.reserve(needed <= kFirst && task_->size == 0 ? kFirst : largest);
+        std::copy_n(task_->buffer.data(), task_->size, larger.data());
+        task_->buffer = std::move(larger);
+    }
+
+    void cut() {
+        BlobTask task = std::move(*task_);
+        task_.reset();
+        point_.submit_chunk(stream_, std::move(task));
+    }
+
+    PointWriterImpl& point_;
+    std::shared_ptr<PointWriterImpl::Stream> stream_;
+    Chunker chunker_;
+    std::optional<BlobTask> task_;
+    bool closed_ = false;
+};
+
+// ---- The point
+// ----------------------------------------------------------------------------------------------------
+
+PointWriterImpl::PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_token stop)
+    : engine_{engine},
+      setup_{std::move(setup)},
+      group_{engine.keys.point_group(setup_.begin.instance_id)},
+      blobs_{engine, stop},
+      node_sink_{[this](BlobType type, std::string_view bytes) {
+          return blobs_.submit_node(type, bytes);
+      }} {
+    format::Session session;
+    session.set_session_id(text_of(session_.bytes()));
+    session.set_point_id(text_of(id_.bytes()));
+    session.set_point_group(text_of(group_.bytes()));
+    session.set_started_at(to_stored(engine_.clock.now()));
+    const ObjectKey key = session_key(session_);
+    const Bytes object = seal_object(
+        engine_.keys,
+        ObjectKind::kSession,
+        key,
+        random_array<32>(),
+        as_bytes(session.SerializeAsString())
+    );
+    engine_.store.put_new(key, object, stop);
+    other_stored_bytes_ += object.size();
+}
+
+PointWriterImpl::~PointWriterImpl() {
+    blobs_.stop();
+}
+
+std::unique_ptr<StreamWriter> PointWriterImpl::open_stream(StreamInfo info) {
+    blobs_.check();
+    require_stream_info(info);
+    std::sort(info.attributes.begin(), info.attributes.end());
+    {
+        const std::lock_guard lock{mutex_};
+        if (!names_.insert(info.name).second) {
+            throw Error{
+                ErrorKind::kInvalidInput,
+                ErrorText{
+                    .message = fmt::format(
+                        "The recovery point has a stream named '{}' already.", info.name
+                    ),
+                    .target = info.name,
+                }
+            };
+        }
+    }
+    finish_identified_streams();
+    ++open_streams_;
+    return std::make_unique<StreamWriterImpl>(
+        *this, std::make_shared<Stream>(std::move(info), node_sink_)
+    );
+}
+
+WriteProgress PointWriterImpl::progress() const {
+    return {
+        .read_bytes = read_bytes_,
+        .stored_bytes = blobs_.stored_bytes() + other_stored_bytes_,
+        .chunk_count = blobs_.chunk_count(),
+        .reused_chunk_count = blobs_.reused_chunk_count(),
+        .reused_bytes = blobs_.reused_bytes(),
+    };
+}
+
+void PointWriterImpl::submit_chunk(const std::shared_ptr<Stream>& stream, BlobTask task) {
+    const std::uint64_t number = stream->submitted++;
+    if (number == kParentWorthChunks && setup_.parent) {
+        stream->parent =
+            ParentChunks::open(engine_, *setup_.parent, stream->info.name, blobs_.stop_token());
+    }
+    if (stream->parent) {
+        stream->parent->advance_to(number);
+        task.known = [parent = stream->parent](const ChunkId& id) { return parent->contains(id); };
+    }
+    {
+        const std::lock_guard lock{stream->mutex};
+        stream->pending.push_back({.id = {}, .bytes = task.size});
+    }
+    task.type = BlobType::kDataChunk;
+    task.on_id = [stream, number](const ChunkId& id) {
+        {
+            const std::lock_guard lock{stream->mutex};
+            stream->pending[number - stream->consumed].id = id;
+        }
+        stream->identified.notify_all();
+    };
+    blobs_.submit(std::move(task));
+    grow_tree(*stream);
+}
+
+void PointWriterImpl::grow_tree(Stream& stream) {
+    for (;;) {
+        Stream::Chunk chunk;
+        {
+            const std::lock_guard lock{stream.mutex};
+            if (stream.pending.empty() || !stream.pending.front().id) {
+                return;
+            }
+            chunk = stream.pending.front();
+            stream.pending.pop_front();
+            ++stream.consumed;
+        }
+        stream.tree.add(*chunk.id, chunk.bytes);
+    }
+}
+
+void PointWriterImpl::close_stream(const std::shared_ptr<Stream>& stream) {
+    {
+        const std::lock_guard lock{mutex_};
+        closed_.push_back(stream);
+    }
+    --open_streams_;
+    finish_identified_streams();
+}
+
+void PointWriterImpl::finish_identified_streams() {
+    for (;;) {
+        std::shared_ptr<Stream> ready;
+        {
+            const std::lock_guard lock{mutex_};
+            const auto found = std::find_if(closed_.begin(), closed_.end(), [](const auto& stream) {
+                const std::lock_guard stream_lock{stream->mutex};
+                return std::all_of(
+                    stream->pending.begin(),
+                    stream->pending.end(),
+                    [](const Stream::Chunk& chunk) { return chunk.id.has_value(); }
+                );
+            });
+            if (found == closed_.end()) {
+                return;
+            }
+            ready = *found;
+            closed_.erase(found);
+        }
+        finish_stream(*ready);
+    }
+}
+
+void PointWriterImpl::finish_stream(Stream& stream) {
+    grow_tree(stream);
+    format::StreamEntry entry;
+    entry.set_name(stream.info.name);
+    entry.set_kind(stream.info.kind);
+    for (const auto& [name, value] : stream.info.attributes) {
+        auto* attribute = entry.add_attributes();
+        attribute->set_key(name);
+        attribute->set_value(value);
+    }
+    entry.set_size_bytes(stream.size_bytes);
+    entry.set_inline_content(stream.inline_content);
+    if (const auto root = stream.tree.finish()) {
+        entry.mutable_content()->set_id(text_of(root->id));
+        entry.mutable_content()->set_level(root->level);
+    }
+    const std::lock_guard lock{mutex_};
+    entries_.push_back(std::move(entry));
+}
+
+void PointWriterImpl::wait_identified(Stream& stream) {
+    std::unique_lock lock{stream.mutex};
+    const bool done = stream.identified.wait(lock, blobs_.stop_token(), [&stream] {
+        return std::all_of(
+            stream.pending.begin(),
+            stream.pending.end(),
+            [](const Stream::Chunk& chunk) { return chunk.id.has_value(); }
+        );
+    });
+    if (!done) {
+        lock.unlock();
+        blobs_.check();
+        throw_cancelled();
+    }
+}
+
+std::optional<ContentRef> PointWriterImpl::write_directory(std::uint64_t& stream_count) {
+    std::list<std::shared_ptr<Stream>> waiting;
+    std::vector<format::StreamEntry> entries;
+    {
+        const std::lock_guard lock{mutex_};
+        waiting = std::exchange(closed_, {});
+    }
+    for (const auto& stream : waiting) {
+        wait_identified(*stream);
+        finish_stream(*stream);
+    }
+    {
+        const std::lock_guard lock{mutex_};
+        entries = std::exchange(entries_, {});
+    }
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+        return a.name() < b.name();
+    });
+    stream_count = entries.size();
+    DirectoryBuilder directory{node_sink_};
+    for (format::StreamEntry& entry : entries) {
+        directory.add(std::move(entry));
+    }
+    return directory.finish();
+}
+
+Sha256 PointWriterImpl::write_manifest(
+    const std::optional<ContentRef>& streams, std::uint64_t stream_count
+) {
+    format::Manifest manifest;
+    manifest.set_point_id(text_of(id_.bytes()));
+    manifest.set_session_id(text_of(session_.bytes()));
+    if (setup_.parent) {
+        manifest.set_parent_point_id(text_of(setup_.parent->id.bytes()));
+    }
+    manifest.set_instance_id(setup_.begin.instance_id);
+    manifest.set_datasource_id(setup_.begin.datasource_id);
+    manifest.set_job_id(setup_.begin.job_id);
+    manifest.set_started_at(to_stored(setup_.begin.started_at));
+    if (streams) {
+        manifest.mutable_streams()->set_id(text_of(streams->id));
+        manifest.mutable_streams()->set_level(streams->level);
+    }
+    manifest.set_stream_count(stream_count);
+    manifest.set_size_bytes(read_bytes_);
+    const ObjectKey key = manifest_key(group_, id_);
+    const Bytes object = seal_object(
+        engine_.keys,
+        ObjectKind::kManifest,
+        key,
+        random_array<32>(),
+        as_bytes(manifest.SerializeAsString())
+    );
+    engine_.store.put_new(key, object, blobs_.stop_token());
+    other_stored_bytes_ += object.size();
+    return sha256(object);
+}
+
+Bytes PointWriterImpl::seal_commit(const PointSummary& summary, const Sha256& manifest) const {
+    format::Commit commit;
+    commit.set_outcome(format::Commit::COMMITTED);
+    commit.set_point_id(text_of(id_.bytes()));
+    commit.set_session_id(text_of(session_.bytes()));
+    commit.set_manifest_sha256(text_of(manifest));
+    if (summary.parent) {
+        commit.set_parent_point_id(text_of(summary.parent->bytes()));
+    }
+    commit.set_instance_id(summary.instance_id);
+    commit.set_datasource_id(summary.datasource_id);
+    commit.set_job_id(summary.job_id);
+    commit.set_started_at(to_stored(summary.started_at));
+    commit.set_completed_at(to_stored(summary.completed_at));
+    if (summary.expires_at) {
+        commit.set_expires_at(to_stored(*summary.expires_at));
+    }
+    commit.set_metadata_json(summary.metadata_json);
+    commit.set_stream_count(summary.stream_count);
+    commit.set_size_bytes(summary.size_bytes);
+    commit.set_stored_bytes(summary.stored_bytes);
+    commit.set_chunk_count(summary.chunk_count);
+    commit.set_reused_chunk_count(summary.reused_chunk_count);
+    return seal_object(
+        engine_.keys,
+        ObjectKind::kCommit,
+        commit_key(group_, id_),
+        random_array<32>(),
+        as_bytes(commit.SerializeAsString())
+    );
+}
+
+PointSummary PointWriterImpl::commit(const PointCommit& commit, std::stop_token stop) {
+    const std::stop_callback also{stop, [this] { blobs_.stop(); }};
+    if (open_streams_ != 0) {
+        throw Error{
+            ErrorKind::kInternal, "A recovery point with an unfinished stream cannot be committed."
+        };
+    }
+    if (commit.metadata_json.size() > kMetadataMax) {
+        throw Error{
+            ErrorKind::kInvalidInput, "The metadata of a recovery point may have at most 4 MiB."
+        };
+    }
+    blobs_.check();
+    std::uint64_t stream_count = 0;
+    const auto streams = write_directory(stream_count);
+    blobs_.finish();
+    const Sha256 manifest = write_manifest(streams, stream_count);
+
+    const WriteProgress figures = progress();
+    PointSummary summary{
+        .id = id_,
+        .parent = setup_.parent ? std::optional{setup_.parent->id} : std::nullopt,
+        .instance_id = setup_.begin.instance_id,
+        .datasource_id = setup_.begin.datasource_id,
+        .job_id = setup_.begin.job_id,
+        .started_at = setup_.begin.started_at,
+        .completed_at = commit.completed_at,
+        .expires_at = commit.expires_at,
+        .metadata_json = commit.metadata_json,
+        .stream_count = stream_count,
+        .size_bytes = figures.read_bytes,
+        .stored_bytes = figures.stored_bytes,
+        .chunk_count = figures.chunk_count,
+        .reused_chunk_count = figures.reused_chunk_count,
+    };
+    // Its own record counts, too; sealed once to know its size.
+    summary.stored_bytes += seal_commit(summary, manifest).size();
+    write_commit(summary, manifest);
+    setup_.on_committed(summary);
+    remove_session();
+    return summary;
+}
+
+void PointWriterImpl::write_commit(const PointSummary& summary, const Sha256& manifest_sha256) {
+    const ObjectKey key = commit_key(group_, id_);
+    const Bytes object = seal_commit(summary, manifest_sha256);
+    std::optional<Error> failure;
+    try {
+        if (engine_.store.put_new(key, object, blobs_.stop_token()) == PutOutcome::kCreated) {
+            return;
+        }
+    } catch (const Error& error) {
+        failure = error;
+    }
+    switch (settle_commit(object, failure ? std::optional{failure->kind()} : std::nullopt)) {
+        case CommitFate::kCommitted:
+            return;
+        case CommitFate::kAborted:
+            if (failure) {
+                throw Error{*failure};
+            }
+            throw Error{
+                ErrorKind::kSessionAborted,
+                ErrorText{
+                    .message = "The backup took so long without a sign of life that its session "
+                               "was given up; nothing of it was committed.",
+                    .recommended_actions = {"Run the backup again."},
+                }
+            };
+        case CommitFate::kUnknown:
+            throw Error{
+                ErrorKind::kOutcomeUnknown,
+                ErrorText{
+                    .message = "The storage failed while the recovery point was being committed, "
+                               "and does not say whether it is there.",
+                    .internal = failure ? failure->log_line() : std::string{},
+                    .recommended_actions =
+                        {"When the storage answers again, look whether the recovery point is "
+                         "listed; if it is not, run the backup again."},
+                }
+            };
+    }
+}
+
+/// The key was taken, or the store failed without saying whether it took the record. The same key
+/// settles it: whoever creates it decides, and an `aborted` record in it keeps a late write out for
+/// good.
+PointWriterImpl::CommitFate PointWriterImpl::settle_commit(
+    const Bytes& object, std::optional<ErrorKind> failure
+) {
+    const ObjectKey key = commit_key(group_, id_);
+    // These say that nothing was written, and would say so again.
+    const bool refused = failure == ErrorKind::kStoreFull || failure == ErrorKind::kStoreDenied ||
+                         failure == ErrorKind::kCancelled;
+    try {
+        if (failure && !refused) {
+            format::Commit aborted;
+            aborted.set_outcome(format::Commit::ABORTED);
+            aborted.set_point_id(text_of(id_.bytes()));
+            aborted.set_session_id(text_of(session_.bytes()));
+            const Bytes record = seal_object(
+                engine_.keys,
+                ObjectKind::kCommit,
+                key,
+                random_array<32>(),
+                as_bytes(aborted.SerializeAsString())
+            );
+            if (engine_.store.put_new(key, record, {}) == PutOutcome::kCreated) {
+                return CommitFate::kAborted;
+            }
+        }
+        const auto stored = engine_.store.get(key, {});
+        return stored && *stored == object ? CommitFate::kCommitted : CommitFate::kAborted;
+    } catch (const Error&) {
+        return CommitFate::kUnknown;
+    }
+}
+
+/// The manifest protects the data now. Only tidiness: a session that stays is harmless.
+void PointWriterImpl::remove_session() {
+    try {
+        engine_.store.remove(session_key(session_), {});
+    } catch (const Error& error) {
+        log_warning("A finished session was not removed.", {{"problem", error.what()}});
+    }
+}
+
+// ---- Commit records
+// -----------------------------------------------------------------------------------------------
+
+PointSummary to_summary(const format::Commit& commit) {
+    return {
+        .id = parse_id<PointId>(commit.point_id()).value_or(PointId{}),
+        .parent = parse_id<PointId>(commit.parent_point_id()),
+        .instance_id = commit.instance_id(),
+        .datasource_id = commit.datasource_id(),
+        .job_id = commit.job_id(),
+        .started_at = from_stored(commit.started_at()),
+        .completed_at = from_stored(commit.completed_at()),
+        .expires_at = commit.has_expires_at() ? std::optional{from_stored(commit.expires_at())}
+                                              : std::nullopt,
+        .metadata_json = commit.metadata_json(),
+        .stream_count = commit.stream_count(),
+        .size_bytes = commit.size_bytes(),
+        .stored_bytes = commit.stored_bytes(),
+        .chunk_count = commit.chunk_count(),
+        .reused_chunk_count = commit.reused_chunk_count(),
+    };
+}
+
+format::Commit open_commit(
+    const KeyRing& keys, const ObjectKey& key, const PointId& point, ByteSpan object
+) {
+    const Bytes plain = open_object(keys, ObjectKind::kCommit, key, object);
+    format::Commit commit;
+    const bool sound = commit.ParseFromArray(plain.data(), static_cast<int>(plain.size())) &&
+                       parse_id<PointId>(commit.point_id()) == point &&
+                       (commit.outcome() == format::Commit::ABORTED ||
+                        (commit.outcome() == format::Commit::COMMITTED &&
+                         commit.manifest_sha256().size() == kHashBytes));
+    if (!sound) {
+        throw_corrupt(key, "it is not the commit record of its point.");
+    }
+    return commit;
+}
+
+}  // namespace holdfast::vault

@@ -1,0 +1,135 @@
+#pragma once
+
+#include "base/error.h"
+#include "vault/detail/blob_writer.h"
+#include "vault/detail/manifest.h"
+#include "vault/vault.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace holdfast::vault {
+
+/// The committed point that a new one is like.
+struct ParentPoint {
+    PointId id;
+    std::optional<ContentRef> streams;
+};
+
+/// What a session is bound to. `on_committed` hears of the new point before commit() returns.
+struct SessionSetup {
+    BeginPoint begin;
+    std::optional<ParentPoint> parent;
+    std::function<void(const PointSummary&)> on_committed;
+};
+
+/// The chunks of the parent's stream of the same name, around the position that is being written:
+/// answers most questions of an unchanged stream without a look at the index. A worker asks while
+/// the caller's thread moves it on.
+class ParentChunks {
+public:
+    /// Nothing when the parent has no such stream, or cannot be read.
+    [[nodiscard]] static std::shared_ptr<ParentChunks> open(
+        Engine& engine, const ParentPoint& parent, std::string_view stream, std::stop_token stop
+    );
+    /// Reads on until the chunks around position `chunk` are known. Called by one thread.
+    void advance_to(std::uint64_t chunk);
+    [[nodiscard]] bool contains(const ChunkId& id) const;
+
+private:
+    explicit ParentChunks(ContentTreeWalker walker) : walker_{std::move(walker)} {}
+
+    ContentTreeWalker walker_;
+    std::uint64_t read_ = 0;
+    bool ended_ = false;
+    mutable std::mutex mutex_;
+    std::deque<ChunkKey> window_;  // Guarded by mutex_.
+    ChunkKeySet known_;            // Those of the window. Guarded by mutex_.
+};
+
+class PointWriterImpl final : public PointWriter {
+public:
+    /// Announces the session in the store.
+    PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_token stop);
+    ~PointWriterImpl() override;
+
+    [[nodiscard]] PointId id() const noexcept override { return id_; }
+    [[nodiscard]] std::unique_ptr<StreamWriter> open_stream(StreamInfo info) override;
+    [[nodiscard]] WriteProgress progress() const override;
+    PointSummary commit(const PointCommit& commit, std::stop_token stop) override;
+
+private:
+    friend class StreamWriterImpl;
+
+    /// One stream between its first byte and its place in the directory. Workers report ids out of
+    /// order; the tree over them grows in order, on the callers' threads.
+    struct Stream {
+        Stream(StreamInfo stream_info, const NodeSink& sink)
+            : info{std::move(stream_info)}, tree{sink} {}
+        struct Chunk {
+            std::optional<ChunkId> id;
+            std::size_t bytes = 0;
+        };
+        const StreamInfo info;
+        ContentTreeBuilder tree;       // Of the caller's thread, or of whoever finishes the stream.
+        std::uint64_t size_bytes = 0;  // Likewise.
+        std::string inline_content;    // Likewise.
+        std::uint64_t submitted = 0;   // Likewise.
+        std::shared_ptr<ParentChunks> parent;  // Likewise.
+
+        std::mutex mutex;
+        std::condition_variable_any identified;
+        std::deque<Chunk> pending;   // Guarded by mutex.
+        std::uint64_t consumed = 0;  // Chunks taken off pending. Guarded by mutex.
+    };
+
+    void submit_chunk(const std::shared_ptr<Stream>& stream, BlobTask task);
+    void grow_tree(Stream& stream);
+    void close_stream(const std::shared_ptr<Stream>& stream);
+    void finish_stream(Stream& stream);
+    void finish_identified_streams();
+    void wait_identified(Stream& stream);
+    [[nodiscard]] std::optional<ContentRef> write_directory(std::uint64_t& stream_count);
+    [[nodiscard]] Sha256 write_manifest(
+        const std::optional<ContentRef>& streams, std::uint64_t stream_count
+    );
+    void write_commit(const PointSummary& summary, const Sha256& manifest_sha256);
+    [[nodiscard]] Bytes seal_commit(const PointSummary& summary, const Sha256& manifest) const;
+    enum class CommitFate { kCommitted, kAborted, kUnknown };
+    [[nodiscard]] CommitFate settle_commit(const Bytes& object, std::optional<ErrorKind> failure);
+    void remove_session();
+
+    Engine& engine_;
+    const SessionSetup setup_;
+    const PointId id_ = PointId::random();
+    const SessionId session_ = SessionId::random();
+    const PointGroup group_;
+    BlobWriter blobs_;
+    const NodeSink node_sink_;
+    std::atomic<std::uint64_t> read_bytes_ = 0;
+    std::atomic<std::uint64_t> other_stored_bytes_ = 0;  // Session, manifest.
+    std::atomic<std::uint64_t> open_streams_ = 0;
+
+    std::mutex mutex_;
+    std::set<std::string> names_;                // Guarded by mutex_.
+    std::list<std::shared_ptr<Stream>> closed_;  // Not finished yet. Guarded by mutex_.
+    std::vector<format::StreamEntry> entries_;   // Guarded by mutex_.
+};
+
+/// The stored record of an outcome. Pure but for sealing.
+[[nodiscard]] PointSummary to_summary(const format::Commit& commit);
+/// Opens and checks a commit record; throws kVaultCorrupt naming `key`.
+[[nodiscard]] format::Commit open_commit(
+    const KeyRing& keys, const ObjectKey& key, const PointId& point, ByteSpan object
+);
+
+}  // namespace holdfast::vault
