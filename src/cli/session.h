@@ -59,6 +59,8 @@ public:
     /// The saved profile with the environment's overrides. Throws kAuthenticationFailed when there
     /// is none.
     [[nodiscard]] const Profile& profile();
+    /// For login: from now on this one.
+    void use_profile(Profile profile);
     /// --subscription (an id, or a name that the server lists), the profile's, or the server's
     /// first.
     [[nodiscard]] const std::string& subscription();
@@ -69,11 +71,18 @@ public:
     [[nodiscard]] Json get(std::string_view path);
     /// Nothing on 404.
     [[nodiscard]] std::optional<Json> get_optional(std::string_view path);
-    /// All pages of a list: the `value` arrays joined, `resourceGroup` added.
+    /// All pages of a list: the `value` arrays joined.
     [[nodiscard]] Json list(std::string_view path);
     /// Any status; only what no answer could be got for throws.
     [[nodiscard]] Response send(
         std::string_view method, std::string_view path, const Json* body = nullptr
+    );
+    /// The body as it is; `headers` win over the usual ones.
+    [[nodiscard]] Response send_raw(
+        std::string_view method,
+        std::string_view path,
+        std::string body,
+        const std::map<std::string, std::string>& headers = {}
     );
     /// As send(), but statuses from 400 on throw.
     [[nodiscard]] Response call(
@@ -91,6 +100,10 @@ private:
     [[nodiscard]] Transport& transport();
     [[nodiscard]] std::string url_of(std::string_view path);
     [[nodiscard]] Response send_once(const Request& request);
+    [[nodiscard]] static std::string own_path(std::string_view url);
+    void poll_status(const std::string& path);
+    [[nodiscard]] Json poll_location(const std::string& path);
+    [[nodiscard]] Json poll_resource(const std::string& path, Json resource);
 
     Services services_;
     Globals globals_;
@@ -100,11 +113,18 @@ private:
     std::string subscription_;
     std::string request_id_;
     int exit_code_ = 0;
+    bool reached_ = false;  ///< The server has answered once.
 };
 
 /// The ARM object with `resourceGroup` added from its id, as az prints it; arrays element by
 /// element.
 [[nodiscard]] Json with_resource_group(Json resource);
+
+/// Without null members, at any depth: what az prints of typed answers.
+[[nodiscard]] Json without_nulls(Json value);
+
+/// "/subscriptions/S/resourceGroups/G", the names percent-encoded.
+[[nodiscard]] std::string group_path(const Arguments& arguments, Session& session);
 
 /// "/subscriptions/S/resourceGroups/G/providers/…" of the command's `resource` row, names
 /// percent-encoded. With `collection` the last name is left out.

@@ -1,0 +1,313 @@
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
+#include <fmt/format.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/transport.h"
+
+// The only file of this folder that knows Boost: it is slow to compile.
+namespace holdfast::cli {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using boost::system::error_code;
+using Stream = beast::ssl_stream<beast::tcp_stream>;
+
+constexpr std::uint64_t kBodyBytesMax = 1 * kGiB;
+
+struct Origin {
+    std::string host;
+    std::string port;
+    std::string target;
+    bool operator==(const Origin& other) const { return host == other.host && port == other.port; }
+};
+
+/// "https://host:port/path"; the host may be an address in brackets.
+Origin parse_url(std::string_view url) {
+    const auto refuse = [&] {
+        throw Error{
+            ErrorKind::kUsage,
+            ErrorText{
+                .message = fmt::format("'{}' is not an https URL.", url),
+                .recommended_actions = {"Give it as https://HOST:PORT."},
+            }
+        };
+    };
+    constexpr std::string_view kScheme = "https://";
+    if (!starts_with_ignoring_case(url, kScheme)) {
+        refuse();
+    }
+    std::string_view rest = url.substr(kScheme.size());
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    std::string_view authority = rest.substr(0, slash);
+    Origin out;
+    out.target = slash == rest.size() ? "/" : std::string{rest.substr(slash)};
+    if (authority.starts_with('[')) {
+        const std::size_t end = authority.find(']');
+        if (end == std::string_view::npos) {
+            refuse();
+        }
+        out.host = authority.substr(1, end - 1);
+        authority.remove_prefix(end + 1);
+    } else {
+        out.host = authority.substr(0, authority.find(':'));
+        authority.remove_prefix(out.host.size());
+    }
+    out.port = authority.starts_with(':') ? std::string{authority.substr(1)} : "443";
+    if (out.host.empty() || out.port.empty() ||
+        out.port.find_first_not_of("0123456789") != std::string::npos) {
+        refuse();
+    }
+    return out;
+}
+
+class HttpsTransport final : public Transport {
+public:
+    explicit HttpsTransport(HttpsOptions options) : options_{std::move(options)} {
+        context_.set_options(
+            asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
+            asio::ssl::context::no_tlsv1_1
+        );
+        context_.set_verify_mode(asio::ssl::verify_peer);
+        error_code fault;
+        if (options_.ca_file.empty()) {
+            context_.set_default_verify_paths(fault);
+        } else {
+            context_.load_verify_file(options_.ca_file, fault);
+        }
+        if (fault) {
+            throw Error{
+                ErrorKind::kConfigInvalid,
+                ErrorText{
+                    .message = fmt::format(
+                        "The CA file '{}' cannot be read: {}.", options_.ca_file, fault.message()
+                    ),
+                    .recommended_actions = {"Name a PEM file with the server's CA certificate."},
+                }
+            };
+        }
+    }
+
+    Response send(const Request& request) override {
+        const Origin origin = parse_url(request.url);
+        // An idle connection may have been closed by the server meanwhile. What changes something
+        // begins on a fresh one, so that it never has to be sent twice.
+        const bool repeatable = request.method == "GET" || request.method == "HEAD";
+        const bool reuse = repeatable && stream_ && origin == origin_;
+        if (!reuse) {
+            connect(origin);
+        }
+        try {
+            return exchange(request, origin);
+        } catch (const Error& error) {
+            stream_.reset();
+            if (!reuse || error.kind() != ErrorKind::kServerNotReachable) {
+                throw;
+            }
+        }
+        connect(origin);
+        return exchange(request, origin);
+    }
+
+private:
+    /// Starts one asynchronous step and runs it to its end or the deadline.
+    template <typename Start>
+    error_code run(Start&& start) {
+        error_code result = asio::error::timed_out;
+        io_.restart();
+        start([&result](error_code fault, auto&&...) { result = fault; });
+        io_.run_for(options_.deadline + std::chrono::seconds{1});
+        if (!io_.stopped()) {  // Name resolution alone has no deadline of its own.
+            io_.stop();
+            return beast::error::timeout;
+        }
+        return result;
+    }
+
+    void connect(const Origin& origin) {
+        stream_.reset();
+        asio::ip::tcp::resolver resolver{io_};
+        asio::ip::tcp::resolver::results_type addresses;
+        error_code fault = run([&](auto done) {
+            resolver.async_resolve(
+                origin.host, origin.port, [&addresses, done](error_code code, auto found) mutable {
+                    addresses = std::move(found);
+                    done(code);
+                }
+            );
+        });
+        check(fault, origin, "resolve its name");
+        auto stream = std::make_unique<Stream>(io_, context_);
+        beast::get_lowest_layer(*stream).expires_after(options_.deadline);
+        fault = run([&](auto done) {
+            beast::get_lowest_layer(*stream).async_connect(addresses, std::move(done));
+        });
+        check(fault, origin, "connect");
+        error_code ignored;
+        beast::get_lowest_layer(*stream).socket().set_option(
+            asio::ip::tcp::no_delay{true}, ignored
+        );
+        const bool is_address = (asio::ip::make_address(origin.host, ignored), !ignored);
+        if (!is_address) {
+            // The macro casts in the old style.
+            (void)SSL_ctrl(
+                stream->native_handle(),
+                SSL_CTRL_SET_TLSEXT_HOSTNAME,
+                TLSEXT_NAMETYPE_host_name,
+                const_cast<char*>(origin.host.c_str())
+            );
+        }
+        stream->set_verify_callback(asio::ssl::host_name_verification{origin.host});
+        fault = run([&](auto done) {
+            stream->async_handshake(asio::ssl::stream_base::client, std::move(done));
+        });
+        if (fault) {
+            refuse_handshake(fault, *stream, origin);
+        }
+        stream_ = std::move(stream);
+        origin_ = origin;
+    }
+
+    [[noreturn]] void refuse_handshake(
+        const error_code& fault, Stream& stream, const Origin& origin
+    ) {
+        const long verdict = SSL_get_verify_result(stream.native_handle());
+        const bool certificate = fault.category() == asio::error::get_ssl_category() &&
+                                 ERR_GET_REASON(static_cast<unsigned long>(fault.value())) ==
+                                     SSL_R_CERTIFICATE_VERIFY_FAILED;
+        if (!certificate) {
+            check(fault, origin, "agree on TLS");
+        }
+        const std::string reason =
+            verdict == X509_V_OK ? fmt::format("it is not for the name '{}'", origin.host)
+                                 : X509_verify_cert_error_string(verdict);
+        throw Error{
+            ErrorKind::kServerTls,
+            ErrorText{
+                .message = fmt::format(
+                    "The certificate of https://{}:{} is not trusted: {}.",
+                    origin.host,
+                    origin.port,
+                    reason
+                ),
+                .recommended_actions =
+                    {"Log in again with the server's CA: holdfast login --server URL --ca FILE"},
+            }
+        };
+    }
+
+    Response exchange(const Request& request, const Origin& origin) {
+        http::request<http::string_body> message;
+        message.method_string(request.method);
+        message.target(origin.target);
+        message.version(11);
+        const bool six = origin.host.find(':') != std::string::npos;
+        message.set(
+            http::field::host,
+            fmt::format(
+                "{}{}{}{}",
+                six ? "[" : "",
+                origin.host,
+                six ? "]" : "",
+                origin.port == "443" ? "" : ":" + origin.port
+            )
+        );
+        for (const auto& [name, value] : request.headers) {
+            message.set(name, value);
+        }
+        message.body() = request.body;
+        message.prepare_payload();
+        auto& layer = beast::get_lowest_layer(*stream_);
+        layer.expires_after(options_.deadline);
+        error_code fault = run([&](auto done) {
+            http::async_write(*stream_, message, std::move(done));
+        });
+        // A server that refuses early (413) answers although it stopped reading.
+        const error_code write_fault = fault;
+        beast::flat_buffer buffer;
+        http::response_parser<http::string_body> parser;
+        parser.body_limit(kBodyBytesMax);
+        if (request.method == "HEAD") {
+            parser.skip(true);
+        }
+        layer.expires_after(options_.deadline);
+        fault = run([&](auto done) {
+            http::async_read(*stream_, buffer, parser, std::move(done));
+        });
+        if (fault) {
+            check(write_fault ? write_fault : fault, origin, "talk");
+        }
+        if (write_fault || !parser.keep_alive()) {
+            stream_.reset();
+        }
+        Response response{.status = static_cast<int>(parser.get().result_int())};
+        for (const auto& field : parser.get()) {
+            response.headers[to_lower(std::string_view{field.name_string()})] =
+                std::string{field.value()};
+        }
+        response.body = std::move(parser.get().body());
+        return response;
+    }
+
+    void check(const error_code& fault, const Origin& origin, std::string_view step) const {
+        if (!fault) {
+            return;
+        }
+        if (fault == beast::error::timeout || fault == asio::error::timed_out) {
+            throw Error{
+                ErrorKind::kTimeout,
+                ErrorText{
+                    .message = fmt::format(
+                        "https://{}:{} did not answer within {} s.",
+                        origin.host,
+                        origin.port,
+                        options_.deadline.count() / 1000
+                    ),
+                    .recommended_actions =
+                        {"Look whether it took effect before you repeat what changes something."},
+                }
+            };
+        }
+        throw Error{
+            ErrorKind::kServerNotReachable,
+            ErrorText{
+                .message = fmt::format(
+                    "The server https://{}:{} cannot be reached: could not {}: {}.",
+                    origin.host,
+                    origin.port,
+                    step,
+                    fault.message()
+                ),
+                .recommended_actions = {"Check that 'holdfast serve' runs there and the URL is "
+                                        "right (holdfast login --server URL)."},
+            }
+        };
+    }
+
+    const HttpsOptions options_;
+    asio::io_context io_{1};
+    asio::ssl::context context_{asio::ssl::context::tls_client};
+    std::unique_ptr<Stream> stream_;
+    Origin origin_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_https_transport(HttpsOptions options) {
+    return std::make_unique<HttpsTransport>(std::move(options));
+}
+
+}  // namespace holdfast::cli
