@@ -1,14 +1,14 @@
 #include "cli/console.h"
 
-#include <sys/ioctl.h>
-#include <termios.h>
-#include <unistd.h>
-
-#include <iostream>
-
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+
+#include <iostream>
+
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
 
 namespace holdfast::cli {
 namespace {

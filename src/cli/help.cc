@@ -45,14 +45,14 @@ std::string describe(const Option& option) {
         text += " Space-separated.";
     }
     if (!option.allowed.empty()) {
-        text += "  Allowed values: ";
+        text += " Allowed values: ";
         for (std::size_t i = 0; i < option.allowed.size(); ++i) {
             text += fmt::format("{}{}", i == 0 ? "" : ", ", option.allowed[i]);
         }
         text += '.';
     }
     if (!option.default_value.empty()) {
-        text += fmt::format("  Default: {}.", option.default_value);
+        text += fmt::format(" Default: {}.", option.default_value);
     }
     return text;
 }
@@ -67,7 +67,7 @@ void append_options(std::string& out, const std::vector<Option>& options, Presen
             continue;
         }
         const std::string label = label_of(option);
-        out += fmt::format("{:<{}} : ", label, width);
+        out += fmt::format("{:<{}} :{}", label, width, label.size() > width ? "" : " ");
         if (label.size() > width) {
             out += "\n" + std::string(width + 3, ' ');
         }

@@ -1,6 +1,7 @@
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509_vfy.h>
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/transport.h"
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
@@ -10,11 +11,9 @@
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
 #include <fmt/format.h>
-
-#include "base/bytes.h"
-#include "base/error.h"
-#include "base/text.h"
-#include "cli/transport.h"
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
 // The only file of this folder that knows Boost: it is slow to compile.
 namespace holdfast::cli {
@@ -143,7 +142,9 @@ private:
         asio::ip::tcp::resolver::results_type addresses;
         error_code fault = run([&](auto done) {
             resolver.async_resolve(
-                origin.host, origin.port, [&addresses, done](error_code code, auto found) mutable {
+                origin.host,
+                origin.port,
+                [&addresses, done](error_code code, auto found) mutable {
                     addresses = std::move(found);
                     done(code);
                 }
@@ -191,9 +192,9 @@ private:
         if (!certificate) {
             check(fault, origin, "agree on TLS");
         }
-        const std::string reason =
-            verdict == X509_V_OK ? fmt::format("it is not for the name '{}'", origin.host)
-                                 : X509_verify_cert_error_string(verdict);
+        const std::string reason = verdict == X509_V_OK
+                                       ? fmt::format("it is not for the name '{}'", origin.host)
+                                       : X509_verify_cert_error_string(verdict);
         throw Error{
             ErrorKind::kServerTls,
             ErrorText{
@@ -232,9 +233,8 @@ private:
         message.prepare_payload();
         auto& layer = beast::get_lowest_layer(*stream_);
         layer.expires_after(options_.deadline);
-        error_code fault = run([&](auto done) {
-            http::async_write(*stream_, message, std::move(done));
-        });
+        error_code fault =
+            run([&](auto done) { http::async_write(*stream_, message, std::move(done)); });
         // A server that refuses early (413) answers although it stopped reading.
         const error_code write_fault = fault;
         beast::flat_buffer buffer;
@@ -244,9 +244,8 @@ private:
             parser.skip(true);
         }
         layer.expires_after(options_.deadline);
-        fault = run([&](auto done) {
-            http::async_read(*stream_, buffer, parser, std::move(done));
-        });
+        fault =
+            run([&](auto done) { http::async_read(*stream_, buffer, parser, std::move(done)); });
         if (fault) {
             check(write_fault ? write_fault : fault, origin, "talk");
         }

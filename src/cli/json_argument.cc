@@ -1,11 +1,11 @@
-#include <filesystem>
-
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/session.h"
+
+#include <filesystem>
+
+#include <fmt/format.h>
 
 namespace holdfast::cli {
 namespace {

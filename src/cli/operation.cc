@@ -1,10 +1,10 @@
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/session.h"
+
+#include <fmt/format.h>
 
 namespace holdfast::cli {
 namespace {
@@ -18,7 +18,9 @@ std::chrono::microseconds poll_pause(const Response& response, int round) {
     if (const int seconds = std::atoi(response.header("retry-after").c_str()); seconds > 0) {
         return std::min(std::chrono::seconds{seconds}, kPauseMax);
     }
-    return std::min<std::chrono::microseconds>(std::chrono::milliseconds{250} * (1 << std::min(round, 5)), std::chrono::seconds{5});
+    return std::min<std::chrono::microseconds>(
+        std::chrono::milliseconds{250} * (1 << std::min(round, 5)), std::chrono::seconds{5}
+    );
 }
 
 Json body_of(const Response& response) {
@@ -43,8 +45,7 @@ void Session::poll_status(const std::string& path) {
         const Json* status = find_member(body, "status");
         if (status == nullptr || !status->is_string()) {
             throw Error{
-                ErrorKind::kInternal,
-                "The server's answer about the operation has no status."
+                ErrorKind::kInternal, "The server's answer about the operation has no status."
             };
         }
         const std::string word = to_lower(status->get<std::string>());
@@ -55,9 +56,9 @@ void Session::poll_status(const std::string& path) {
             const Json* error = find_member(body, "error");
             throw operation_error(
                 response.status,
-                error != nullptr ? *error
-                                 : Json{{"code", "OperationFailed"},
-                                        {"message", "The operation ended as " + word + "."}}
+                error != nullptr
+                    ? *error
+                    : Json{{"code", "OperationFailed"}, {"message", "The operation ended as " + word + "."}}
             );
         }
         spinner.turn();

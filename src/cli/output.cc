@@ -1,9 +1,9 @@
 #include "cli/output.h"
 
-#include <fmt/format.h>
-
 #include "base/text.h"
 #include "cli/jmespath.h"
+
+#include <fmt/format.h>
 
 namespace holdfast::cli {
 namespace {
@@ -178,8 +178,7 @@ std::string render_tsv(const OrderedJson& result) {
 // ---- YAML
 
 bool plain_in_yaml(const std::string& text) {
-    constexpr std::string_view kFirst =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_/";
+    constexpr std::string_view kFirst = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_/";
     constexpr std::string_view kRest =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_/0123456789 .-+@%";
     if (text.empty() || kFirst.find(text[0]) == std::string_view::npos || text.back() == ' ' ||

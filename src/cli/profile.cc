@@ -1,11 +1,11 @@
 #include "cli/profile.h"
 
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
+
+#include <fmt/format.h>
 
 namespace holdfast::cli {
 namespace {
@@ -108,12 +108,14 @@ std::optional<Profile> load_profile(const Environment& environment) {
 void save_profile(const Environment& environment, const Profile& profile) {
     const std::filesystem::path path = profile_file(environment);
     make_directory_durably(path.parent_path(), 0700);
-    std::string text = Json{
-        {"server", profile.server},
-        {"caFile", profile.ca_file},
-        {"subscription", profile.subscription},
-        {"token", std::string{profile.token.expose_text()}},
-    }.dump(2);
+    std::string text =
+        Json{
+            {"server", profile.server},
+            {"caFile", profile.ca_file},
+            {"subscription", profile.subscription},
+            {"token", std::string{profile.token.expose_text()}},
+        }
+            .dump(2);
     text += "\n";
     write_file_durably(path, as_bytes(text), 0600, Overwrite::kYes);
     wipe(text);

@@ -29,8 +29,8 @@ struct Profile {
 /// it is damaged.
 [[nodiscard]] std::optional<Profile> load_profile(const Environment& environment);
 
-/// A token alone in a file, blanks around it dropped. Throws kKeyPermissions when others may read it, kInvalidInput
-/// when it is missing.
+/// A token alone in a file, blanks around it dropped. Throws kKeyPermissions when others may read
+/// it, kInvalidInput when it is missing.
 [[nodiscard]] Secret read_token_file(const std::filesystem::path& path);
 
 /// Replaces the stored profile; the directory is 0700, the file 0600.

@@ -1,10 +1,10 @@
 #include "cli/progress.h"
 
+#include "base/text.h"
+
 #include <iostream>
 
 #include <fmt/format.h>
-
-#include "base/text.h"
 
 namespace holdfast::cli {
 namespace {
@@ -53,7 +53,8 @@ std::string progress_line(const JobProgress& progress, int columns) {
     std::string facts;
     const auto add = [&](const std::string& fact) { facts += (facts.empty() ? "" : ", ") + fact; };
     if (progress.bytes && progress.bytes_all && *progress.bytes_all >= *progress.bytes) {
-        add(fmt::format("{} of {}", format_size(*progress.bytes), format_size(*progress.bytes_all)));
+        add(fmt::format("{} of {}", format_size(*progress.bytes), format_size(*progress.bytes_all))
+        );
     } else if (progress.bytes) {
         add(format_size(*progress.bytes));
     }
@@ -69,9 +70,10 @@ std::string progress_line(const JobProgress& progress, int columns) {
     return line.size() > width ? line.substr(0, width) : line;
 }
 
-ProgressBar::~ProgressBar() {
+void ProgressBar::clear() {
     if (drawn_) {
         console_.err << kWipeLine << std::flush;
+        drawn_ = false;
     }
 }
 

@@ -1,11 +1,11 @@
 #pragma once
 
+#include "cli/console.h"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
-
-#include "cli/console.h"
 
 namespace holdfast::cli {
 
@@ -34,17 +34,19 @@ struct JobProgress {
     std::optional<std::chrono::seconds> remaining;
 };
 
-/// "Backup empdb11 [#####.....]  50 %  1.0 GiB of 2.0 GiB, 100.0 MiB/s, 0:10 left", cut to `columns`.
+/// "Backup empdb11 [#####.....]  50 %  1.0 GiB of 2.0 GiB, 100.0 MiB/s, 0:10 left", cut to
+/// `columns`.
 [[nodiscard]] std::string progress_line(const JobProgress& progress, int columns);
 
 /// Draws progress_line() over and over on stderr when that is a terminal; wipes it at the end.
 class ProgressBar {
 public:
     explicit ProgressBar(Console& console) : console_{console} {}
-    ~ProgressBar();
+    ~ProgressBar() { clear(); }
     ProgressBar(const ProgressBar&) = delete;
     ProgressBar& operator=(const ProgressBar&) = delete;
     void show(const JobProgress& progress);
+    void clear();
 
 private:
     Console& console_;

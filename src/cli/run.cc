@@ -1,7 +1,5 @@
 #include "cli/run.h"
 
-#include <iostream>
-
 #include "base/error.h"
 #include "base/version.h"
 #include "cli/cli.h"
@@ -9,6 +7,8 @@
 #include "cli/jmespath.h"
 #include "cli/output.h"
 #include "cli/parser.h"
+
+#include <iostream>
 
 namespace holdfast::cli {
 namespace {
@@ -83,17 +83,20 @@ int run_line(
 }  // namespace
 
 int run(
-    const CommandTable& table,
-    const std::vector<std::string>& words,
-    const Session::Services& services
+    const CommandTable& table, const std::vector<std::string>& words, const Session::Services& given
 ) {
+    Session::Services services = given;
+    services.table = &table;
     int exit_code = 0;
     run_boundary(
         [&] { exit_code = run_line(table, words, services); },
         [&](const Error& error) {
-            services.console.err
-                << render_error(error, services.console.err_is_terminal ? Colour::kYes : Colour::kNo)
-                << std::flush;
+            services.console.err << render_error(
+                                        error,
+                                        services.console.err_is_terminal ? Colour::kYes
+                                                                         : Colour::kNo
+                                    )
+                                 << std::flush;
             exit_code = traits(error.kind()).exit_code;
         }
     );
@@ -117,9 +120,8 @@ int run_command_line(
         {.console = console,
          .clock = clock,
          .environment = environment,
-         .connect = [](const Profile& profile) {
-             return make_https_transport({.ca_file = profile.ca_file});
-         }}
+         .connect = [](const Profile& profile
+                    ) { return make_https_transport({.ca_file = profile.ca_file}); }}
     );
 }
 

@@ -1,6 +1,6 @@
-#include <fmt/format.h>
-
 #include "cli/output.h"
+
+#include <fmt/format.h>
 
 namespace holdfast::cli {
 namespace {

@@ -1,13 +1,13 @@
 #include "cli/session.h"
 
-#include <iostream>
-
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/text.h"
 #include "cli/output.h"
+
+#include <iostream>
+
+#include <fmt/format.h>
 
 namespace holdfast::cli {
 namespace {
@@ -117,12 +117,12 @@ const std::string& Session::subscription() {
     throw Error{
         ErrorKind::kSubscriptionNotFound,
         ErrorText{
-            .message = wanted.empty()
-                           ? "The server shows you no subscription."
-                           : fmt::format(
-                                 "Subscription '{}' not found. Check the spelling and casing.",
-                                 wanted
-                             ),
+            .message =
+                wanted.empty()
+                    ? "The server shows you no subscription."
+                    : fmt::format(
+                          "Subscription '{}' not found. Check the spelling and casing.", wanted
+                      ),
             .recommended_actions = {"See: holdfast account list"},
         }
     };
@@ -147,11 +147,6 @@ std::string Session::url_of(std::string_view path) {
     } else {
         url = origin + (path.starts_with('/') ? "" : "/") + std::string{path};
     }
-    if (url.find("api-version=") == std::string::npos) {
-        url += fmt::format(
-            "{}api-version={}", url.find('?') == std::string::npos ? "?" : "&", kApiVersion
-        );
-    }
     return url;
 }
 
@@ -163,11 +158,16 @@ Response Session::send_once(const Request& request) {
 }
 
 Response Session::send(std::string_view method, std::string_view path, const Json* body) {
+    std::string versioned{path};
+    if (versioned.find("api-version=") == std::string::npos) {
+        versioned += fmt::format(
+            "{}api-version={}", versioned.find('?') == std::string::npos ? "?" : "&", kApiVersion
+        );
+    }
     return send_raw(
         method,
-        path,
-        body == nullptr ? std::string{}
-                        : body->dump(-1, ' ', false, Json::error_handler_t::replace)
+        versioned,
+        body == nullptr ? std::string{} : body->dump(-1, ' ', false, Json::error_handler_t::replace)
     );
 }
 

@@ -16,6 +16,8 @@
 
 namespace holdfast::cli {
 
+class CommandTable;
+
 /// The arguments that every command takes.
 struct Globals {
     std::string output = "json";
@@ -36,6 +38,7 @@ public:
         const Environment& environment;
         /// Opens the connection that a profile asks for.
         std::function<std::unique_ptr<Transport>(const Profile&)> connect;
+        const CommandTable* table = nullptr;  ///< Set by run().
     };
 
     Session(Services services, Globals globals, std::string command_path);
@@ -44,6 +47,8 @@ public:
     [[nodiscard]] Clock& clock() noexcept { return services_.clock; }
     [[nodiscard]] const Environment& environment() const noexcept { return services_.environment; }
     [[nodiscard]] const Globals& globals() const noexcept { return globals_; }
+    /// All verbs; for completion.
+    [[nodiscard]] const CommandTable& table() const noexcept { return *services_.table; }
     [[nodiscard]] const std::string& command_path() const noexcept { return command_path_; }
 
     /// A line on stderr that begins with `WARNING:`; silent with --only-show-errors.
@@ -77,7 +82,8 @@ public:
     [[nodiscard]] Response send(
         std::string_view method, std::string_view path, const Json* body = nullptr
     );
-    /// The body as it is; `headers` win over the usual ones.
+    /// The path and body as they are, without an api-version added; `headers` win over the usual
+    /// ones.
     [[nodiscard]] Response send_raw(
         std::string_view method,
         std::string_view path,
