@@ -17,20 +17,38 @@ using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-/// The system's zone files list transitions up to 2037, and the library doesn't read the rule that
-/// goes on from there. The Gregorian calendar repeats after 28 years until 2100, so a later time
-/// asks for its twin in that range.
-constexpr int kListedYearMax = 2036;
-constexpr std::chrono::days kCalendarCycle{10227};  // 28 years with 7 leap days.
+/// The system's zone files list transitions up to 2037 (more for the few zones whose rule is no
+/// rule), and the library doesn't read the rule that goes on from there. A later time asks for its
+/// twin: the same day of the year and of the week in one of these years, which between them have
+/// every calendar.
+constexpr int kTwinYearMin = 2027;
+constexpr int kTwinYearMax = 2037;
 
 template <typename TimePoint>
-TimePoint twin_in_listed_years(TimePoint time) {
-    using std::chrono::year;
-    while (std::chrono::year_month_day{std::chrono::floor<std::chrono::days>(time)}.year() >
-           year{kListedYearMax}) {
-        time -= kCalendarCycle;
+TimePoint twin_of(TimePoint time) {
+    using Days = std::chrono::time_point<typename TimePoint::clock, std::chrono::days>;
+    const std::chrono::year_month_day date{std::chrono::floor<std::chrono::days>(time)};
+    // A leap day shifts the weekdays after it, so either part of the year finds its own twin.
+    const std::chrono::month first{date.month() < std::chrono::March ? 1U : 3U};
+    const Days own{date.year() / first / 1};
+    for (int year = kTwinYearMin; year <= kTwinYearMax; ++year) {
+        const Days twin{std::chrono::year{year} / first / 1};
+        if (std::chrono::weekday{twin} == std::chrono::weekday{own}) {
+            return time - (own - twin);
+        }
     }
     return time;
+}
+
+template <typename TimePoint>
+bool is_past_twin_years(TimePoint time) {
+    const std::chrono::year_month_day date{std::chrono::floor<std::chrono::days>(time)};
+    return date.year() > std::chrono::year{kTwinYearMax};
+}
+
+/// Nothing more is listed after this period.
+bool is_open_ended(const date::sys_info& info) {
+    return info.end > date::sys_days{date::year{2500} / 1 / 1};
 }
 
 const std::vector<date::time_zone>& all_zones() {
@@ -119,8 +137,11 @@ std::optional<Zone> Zone::find(std::string_view name) {
 LocalTime Zone::to_local(Instant instant) const {
     seconds offset{offset_};
     if (rules_ != nullptr) {
-        const Instant twin = twin_in_listed_years(instant);
-        offset = rules_->get_info(std::chrono::floor<seconds>(twin)).offset;
+        date::sys_info info = rules_->get_info(std::chrono::floor<seconds>(instant));
+        if (is_past_twin_years(instant) && is_open_ended(info)) {
+            info = rules_->get_info(std::chrono::floor<seconds>(twin_of(instant)));
+        }
+        offset = info.offset;
     }
     return LocalTime{instant.time_since_epoch() + offset};
 }
@@ -128,9 +149,15 @@ LocalTime Zone::to_local(Instant instant) const {
 Instant Zone::to_instant(LocalTime local) const {
     seconds offset{offset_};
     if (rules_ != nullptr) {
-        const auto twin = std::chrono::floor<seconds>(twin_in_listed_years(local));
-        const date::local_info info =
-            rules_->get_info(date::local_time<seconds>{twin.time_since_epoch()});
+        const auto info_at = [this](LocalTime time) {
+            return rules_->get_info(
+                date::local_time<seconds>{std::chrono::floor<seconds>(time.time_since_epoch())}
+            );
+        };
+        date::local_info info = info_at(local);
+        if (is_past_twin_years(local) && is_open_ended(info.first)) {
+            info = info_at(twin_of(local));
+        }
         // `first` is the side before the change: in a gap it moves the time forward, in an overlap
         // it is the earlier.
         offset = info.first.offset;

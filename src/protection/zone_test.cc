@@ -84,5 +84,24 @@ TEST(Zone, KnowsDaylightSavingBeyondTheListedYears) {
     }
 }
 
+TEST(Zone, LaterYearsFollowTheLastRuleNotAnOlderOne) {
+    // Brazil gave daylight saving up in 2019; Los Angeles changes on the second Sunday of March.
+    const Zone sao_paulo = Zone::find("America/Sao_Paulo").value();
+    EXPECT_EQ(
+        sao_paulo.to_local(at("2040-01-10T12:00:00Z")),
+        LocalTime{at("2040-01-10T09:00:00Z").time_since_epoch()}
+    );
+    const Zone los_angeles = Zone::find("America/Los_Angeles").value();
+    for (const auto& [utc, local] : std::vector<std::pair<std::string_view, std::string_view>>{
+             {"2040-03-11T09:59:59Z", "2040-03-11T01:59:59Z"},
+             {"2040-03-11T10:00:00Z", "2040-03-11T03:00:00Z"},
+             {"2056-11-05T08:59:59Z", "2056-11-05T01:59:59Z"},
+             {"2056-11-05T09:00:00Z", "2056-11-05T01:00:00Z"},
+             {"2101-03-13T10:00:00Z", "2101-03-13T03:00:00Z"},
+         }) {
+        EXPECT_EQ(los_angeles.to_local(at(utc)), LocalTime{at(local).time_since_epoch()}) << utc;
+    }
+}
+
 }  // namespace
 }  // namespace holdfast::protection
