@@ -336,6 +336,11 @@ bool QueryResult::boolean(std::size_t row, std::string_view column) const {
     return text(row, column) == "t";
 }
 
+bool QueryResult::first_column_is_true() const {
+    HOLDFAST_CHECK(row_count() > 0);
+    return std::string_view{PQgetvalue(native(result_.get()), 0, 0)} == "t";
+}
+
 // ---- Connection
 
 struct Connection::State {

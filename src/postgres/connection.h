@@ -100,6 +100,8 @@ public:
         const;
     [[nodiscard]] std::int64_t integer(std::size_t row, std::string_view column) const;
     [[nodiscard]] bool boolean(std::size_t row, std::string_view column) const;
+    /// Of the first row, for queries whose one column has no name.
+    [[nodiscard]] bool first_column_is_true() const;
 
 private:
     [[nodiscard]] int column_index(std::string_view column) const;

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "postgres/client_tools.h"
 #include "postgres/connection.h"
+#include "postgres/database_sql.h"
 #include "postgres/server_info.h"
 
 #include <cstdint>
@@ -28,7 +29,9 @@ struct RestoreProgress {
 struct RestoreItem {
     std::string schema;
     std::string table;
-    /// Another name for the table in the target; empty: its own.
+    /// Another schema (made when missing) and another name for the table in the target; empty: its
+    /// own.
+    std::string target_schema = {};
     std::string target_table = {};
 };
 
@@ -43,6 +46,7 @@ struct RestoreOptions {
     std::string target_database;     ///< Must not exist for a whole database; may exist for items.
     std::vector<RestoreItem> items;  ///< Empty: the whole database.
     Ownership ownership = Ownership::kRestore;
+    Tablespaces tablespaces = Tablespaces::kRestore;
     Analyze analyze = Analyze::kNo;
     std::size_t workers = 2;  ///< pg_restore processes for data and for post-data.
     std::function<void(const RestoreProgress&)>

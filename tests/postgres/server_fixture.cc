@@ -1,5 +1,9 @@
 #include "postgres/server_fixture.h"
 
+#include "base/text.h"
+
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace holdfast::postgres {
@@ -90,12 +94,16 @@ CREATE INDEX orders_placed ON app.orders (placed, amount DESC) WHERE amount > 10
 CREATE STATISTICS app.orders_statistics ON customer, amount FROM app.orders;
 COMMENT ON COLUMN app.orders.amount IS 'in cents';
 CREATE VIEW app.happy AS SELECT * FROM app.customers WHERE mood = 'happy';
-CREATE MATERIALIZED VIEW app.totals AS SELECT customer, sum(amount) AS total FROM app.orders GROUP BY customer;
-CREATE FUNCTION app.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.placed := NEW.placed; RETURN NEW; END $$;
+CREATE MATERIALIZED VIEW app.totals AS
+    SELECT customer, sum(amount) AS total FROM app.orders GROUP BY customer;
+CREATE FUNCTION app.touch() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN NEW.placed := NEW.placed; RETURN NEW; END $$;
 CREATE TRIGGER touch BEFORE UPDATE ON app.orders FOR EACH ROW EXECUTE FUNCTION app.touch();
 CREATE TABLE app.events (at date NOT NULL, what text) PARTITION BY RANGE (at);
-CREATE TABLE app.events_2025 PARTITION OF app.events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
-CREATE TABLE app.events_2026 PARTITION OF app.events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE TABLE app.events_2025 PARTITION OF app.events
+    FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE app.events_2026 PARTITION OF app.events
+    FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 INSERT INTO app.events SELECT date '2025-06-01' + i, 'event ' || i FROM generate_series(1, 400) i;
 CREATE TABLE public.secret_rows (owner name, what text);
 ALTER TABLE public.secret_rows ENABLE ROW LEVEL SECURITY;
@@ -114,18 +122,18 @@ std::string fingerprint(const testing::PostgresServer& server, const std::string
     std::string print;
     const std::string tables = server.sql(
         database,
-        "SELECT format('SELECT %L, count(*), md5(string_agg(t::text, ''|'' ORDER BY t::text "
-        "COLLATE \"C\")) FROM %s t;',"
-        " c.oid::regclass, c.oid::regclass) FROM pg_class c JOIN pg_namespace n ON n.oid = "
-        "c.relnamespace"
-        " WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> "
-        "'information_schema'"
-        " ORDER BY n.nspname, c.relname"
+        "SELECT format('SELECT %L, count(*), md5(string_agg(r, ''|'' ORDER BY r COLLATE \"C\"))"
+        " FROM (SELECT row(%s)::text AS r FROM %s t) x;', c.oid::regclass,"
+        " CASE c.relkind WHEN 'S' THEN 'last_value, is_called' ELSE 't.*' END, c.oid::regclass)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname !~ '^pg_'"
+        " AND n.nspname <> 'information_schema' ORDER BY n.nspname, c.relname"
     );
     print += server.sql(database, tables);
     print += server.sql(
         database,
-        "SELECT oid, md5(lo_get(oid)), obj_description(oid, 'pg_largeobject') FROM "
+        "SELECT oid, md5(lo_get(oid)), obj_description(oid, 'pg_largeobject')"
+        " FROM "
         "pg_largeobject_metadata ORDER BY oid"
     );
     const RunResult schema =
@@ -140,6 +148,19 @@ std::string fingerprint(const testing::PostgresServer& server, const std::string
         }
     }
     return print;
+}
+
+std::string first_difference(std::string_view expected, std::string_view found) {
+    const std::vector<std::string> left = split(expected, '\n');
+    const std::vector<std::string> right = split(found, '\n');
+    for (std::size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
+        const std::string a = i < left.size() ? left[i] : "(end)";
+        const std::string b = i < right.size() ? right[i] : "(end)";
+        if (a != b) {
+            return fmt::format("line {}: \"{}\" became \"{}\"", i + 1, a, b);
+        }
+    }
+    return {};
 }
 
 }  // namespace holdfast::postgres

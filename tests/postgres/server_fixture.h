@@ -47,4 +47,7 @@ protected:
     const testing::PostgresServer& server, const std::string& database
 );
 
+/// Empty when equal.
+[[nodiscard]] std::string first_difference(std::string_view expected, std::string_view found);
+
 }  // namespace holdfast::postgres
