@@ -274,8 +274,8 @@ struct ShareUnit {
 std::vector<RestoreShare> distribute(
     std::vector<ShareUnit> units, std::vector<std::size_t> first_share, std::size_t share_count_max
 ) {
-    std::stable_sort(units.begin(), units.end(), [](const ShareUnit& a, const ShareUnit& b) {
-        return a.bytes > b.bytes;
+    std::sort(units.begin(), units.end(), [](const ShareUnit& a, const ShareUnit& b) {
+        return a.bytes != b.bytes ? a.bytes > b.bytes : a.entries < b.entries;
     });
     std::vector<RestoreShare> shares(std::max<std::size_t>(1, share_count_max));
     shares[0].entries = std::move(first_share);
