@@ -15,11 +15,11 @@ class StreamSource;  // postgres/streams.h
 
 enum class RolePasswords { kLeaveOut, kInclude };
 
-/// `_roles.sql`: CREATE ROLE, attributes and memberships, guarded so that a role that exists is
-/// altered, not an error. With kInclude throws kMissingDatabasePermissions when the backup's role
+/// `_roles.sql`, for psql: each role with its attributes, settings and memberships. A role that
+/// exists is left as it is. With kInclude throws kMissingDatabasePermissions when the backup's role
 /// could not read the hashes.
 [[nodiscard]] std::string render_roles_sql(const StreamSource& source, RolePasswords passwords);
-/// `_tablespace.sql`.
+/// `_tablespace.sql`, for psql. A tablespace that exists is left as it is.
 [[nodiscard]] std::string render_tablespaces_sql(const StreamSource& source);
 /// `_schema.sql`: definitions of every database, for reading. Runs `pg_restore --schema-only`.
 [[nodiscard]] std::string render_schema_sql(
@@ -29,17 +29,19 @@ enum class RolePasswords { kLeaveOut, kInclude };
 /// One `<prefix>_database_<db>.sql`.
 struct RestoreScriptDatabase {
     DatabaseInfo database;
-    std::string file_name;  ///< Relative to the script.
+    std::string file_name;    ///< Relative to the script.
+    std::string sha256 = {};  ///< Hexadecimal; empty: not checked.
 };
 struct RestoreScriptInput {
     std::string roles_file;
     std::string tablespace_file;
     std::string manifest_file;
     std::vector<RestoreScriptDatabase> databases;
-    int client_major_min = 0;
+    int client_major_min = 0;  ///< The source server's; target and programs must be at least of it.
 };
-/// `_restore.sh`: checks the files, makes the roles, creates each database that does not exist and
-/// restores it.
+/// `_restore.sh`: makes the roles, creates each database that does not exist and restores it with
+/// its owner, grants and settings. A database that exists is left alone, so that it can be run
+/// again; one that fails half-way is dropped.
 [[nodiscard]] std::string render_restore_script(const RestoreScriptInput& input);
 
 /// `databases/DB/settings.json` of a recovery point.
