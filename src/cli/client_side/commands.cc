@@ -5,7 +5,6 @@
 #include "cli/client_side/policy_edit.h"
 #include "cli/client_side/requests.h"
 #include "cli/session.h"
-#include "protection/simulate.h"
 
 #include <charconv>
 
@@ -360,101 +359,6 @@ Command tag_remove_command() {
     };
 }
 
-// Simulation: of a file here, of a stored policy on the server.
-
-constexpr std::string_view kPolicyPattern =
-    "Microsoft.DataProtection/backupVaults/--vault-name/backupPolicies/--backup-policy-name";
-
-Json simulate_file(const Arguments& arguments, Session& session) {
-    const std::int64_t count = whole_number(arguments, "--count");
-    if (count < 1) {
-        throw Error{ErrorKind::kUsage, "argument --count: must be at least 1"};
-    }
-    Instant from = session.clock().now();
-    if (arguments.given("--from")) {
-        const auto parsed = parse_instant(arguments.string("--from"));
-        if (!parsed) {
-            throw Error{
-                ErrorKind::kUsage,
-                fmt::format(
-                    "argument --from: '{}' is not a date and time such as 2026-01-31T22:00:00Z",
-                    arguments.string("--from")
-                )
-            };
-        }
-        from = *parsed;
-    }
-    const Json policy = load_json_argument(arguments.string("--policy"), session);
-    // A file may hold the policy's properties, or the resource as `backup-policy show` prints it.
-    const Json* properties = find_member(policy, "properties");
-    return protection::to_json(protection::simulate(
-        protection::parse_policy(properties != nullptr ? *properties : policy, ""),
-        from,
-        static_cast<std::size_t>(count)
-    ));
-}
-
-Json simulate_stored(const Arguments& arguments, Session& session) {
-    if (!arguments.given("--backup-policy-name") || !arguments.given("--vault-name") ||
-        !arguments.given("--resource-group")) {
-        throw Error{
-            ErrorKind::kUsage,
-            ErrorText{
-                .message = "either --policy, or --backup-policy-name, --vault-name and "
-                           "--resource-group are required",
-                .recommended_actions = {"See: holdfast backup-policy simulate -h"},
-            }
-        };
-    }
-    Json body{{"count", whole_number(arguments, "--count")}};
-    if (arguments.given("--from")) {
-        body["from"] = arguments.string("--from");
-    }
-    const std::string path = resource_path(kPolicyPattern, arguments, session) + "/simulate";
-    return parse_json(
-        session.call("POST", path, &body).body,
-        ErrorKind::kServerNotReachable,
-        "The server's answer"
-    );
-}
-
-Command simulate_command() {
-    return {
-        .path = "dataprotection backup-policy simulate",
-        .summary =
-            "Show what a policy will do: its next runs with tag and expiry of each, and how "
-            "many points it will hold.",
-        .options =
-            {optional(
-                 {"--policy"},
-                 "A policy file that need not be on the server: JSON file, @file "
-                 "or JSON text."
-             ),
-             optional({"--backup-policy-name", "--name", "-n"}, "A policy of a vault."),
-             optional({"--vault-name", "-v"}, "The vault."),
-             optional({"--resource-group", "-g"}, "The resource group of the vault."),
-             with_default(optional({"--count"}, "How many runs, up to 10000."), "20"),
-             optional({"--from"}, "First possible time; now by default.")},
-        .examples =
-            {{"Try a policy file before it is used",
-              "holdfast backup-policy simulate --policy policy.json --count 10 -o table"},
-             {"Ask about a policy in use",
-              "holdfast backup-policy simulate -n FinalOSSPolicy -g testBkpVaultRG --vault-name "
-              "TestBkpVault --query steadyState"}},
-        .handler =
-            [](const Arguments& arguments, Session& session) {
-                return arguments.given("--policy") ? simulate_file(arguments, session)
-                                                   : simulate_stored(arguments, session);
-            },
-        .details =
-            "Every run counts as successful. 'steadyState' is what is held once as many "
-            "points expire as are made.",
-        .table =
-            "runs[].{Scheduled: scheduledTime, Rule: ruleName, Tag: retentionTagName, Expires: "
-            "expiryTime}",
-    };
-}
-
 // Requests.
 
 std::vector<Option> secret_store_options() {
@@ -713,6 +617,48 @@ Command item_recovery_command() {
     };
 }
 
+/// The Azure CLI has two verbs for the configuration of Kubernetes backups and refuses PostgreSQL
+/// in them; a script that calls them hears the same here.
+Command configuration_command(std::string_view path, std::string_view summary, Example example) {
+    return {
+        .path = path,
+        .summary = summary,
+        .options = {datasource_type_option()},
+        .examples = {example},
+        .handler = [](const Arguments&, Session&) -> Json {
+            throw Error{
+                ErrorKind::kInvalidInput,
+                ErrorText{
+                    .message = "This command is currently not supported for datasource types other "
+                               "than AzureKubernetesService",
+                    .recommended_actions = {"PostgreSQL needs no configuration: leave the file out."
+                    },
+                }
+            };
+        },
+    };
+}
+
+Command backup_configuration_command() {
+    return configuration_command(
+        "dataprotection backup-instance initialize-backupconfig",
+        "Not for PostgreSQL: refused, as by the Azure CLI.",
+        {"Refused",
+         "holdfast backup-instance initialize-backupconfig --datasource-type "
+         "AzureDatabaseForPostgreSQLFlexibleServer"}
+    );
+}
+
+Command restore_configuration_command() {
+    return configuration_command(
+        "dataprotection backup-instance initialize-restoreconfig",
+        "Not for PostgreSQL: refused, as by the Azure CLI.",
+        {"Refused",
+         "holdfast backup-instance initialize-restoreconfig --datasource-type "
+         "AzureDatabaseForPostgreSQLFlexibleServer"}
+    );
+}
+
 }  // namespace
 
 void add_client_side_commands(std::vector<Command>& table) {
@@ -727,8 +673,9 @@ void add_client_side_commands(std::vector<Command>& table) {
              generic_criteria_command,
              tag_set_command,
              tag_remove_command,
-             simulate_command,
              initialize_instance_command,
+             backup_configuration_command,
+             restore_configuration_command,
              data_recovery_command,
              files_recovery_command,
              item_recovery_command,

@@ -1,3 +1,4 @@
+#include "cli/client_side/commands.h"
 #include "cli/command_table.h"
 #include "cli/commands/common.h"
 
@@ -6,6 +7,7 @@ namespace holdfast::cli {
 std::vector<Command> standard_commands() {
     std::vector<Command> table;
     add_account_commands(table);
+    add_client_side_commands(table);
     add_group_commands(table);
     add_instance_commands(table);
     add_job_commands(table);
