@@ -30,16 +30,20 @@ CREATE SCHEMA sales;
 CREATE SCHEMA "odd.schema";
 CREATE ROLE archive_reader;
 CREATE TYPE sales.colour AS ENUM ('red', 'green');
-CREATE TABLE sales.customer (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, hue sales.colour);
+CREATE TABLE sales.customer (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL,
+    hue sales.colour);
 CREATE TABLE sales.orders (
     id bigserial PRIMARY KEY, customer int REFERENCES sales.customer, amount numeric,
     twice numeric GENERATED ALWAYS AS (amount * 2) STORED, note text);
 CREATE INDEX orders_customer ON sales.orders (customer);
 CREATE TABLE public.part (at date, v int) PARTITION BY RANGE (at);
-CREATE TABLE public.part_1 PARTITION OF public.part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
-CREATE TABLE public.part_2 PARTITION OF public.part FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
+CREATE TABLE public.part_1 PARTITION OF public.part FOR VALUES FROM ('2020-01-01') TO
+    ('2021-01-01');
+CREATE TABLE public.part_2 PARTITION OF public.part FOR VALUES FROM ('2021-01-01') TO
+    ('2022-01-01');
 CREATE INDEX part_v ON public.part (v);
-CREATE MATERIALIZED VIEW public.totals AS SELECT customer, sum(amount) AS s FROM sales.orders GROUP BY 1;
+CREATE MATERIALIZED VIEW public.totals AS SELECT customer,
+    sum(amount) AS s FROM sales.orders GROUP BY 1;
 CREATE TABLE public.empty ();
 CREATE TABLE "odd.schema"."q""'\ü/x" ("a=b" text);
 CREATE TABLE public."a.b" (x int);

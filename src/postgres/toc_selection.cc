@@ -415,6 +415,9 @@ void Selector::include_schema(std::size_t i) {
     if (states_[i] == State::kChosen || expected_.contains(i)) {
         return;
     }
+    if (at(i).definition.starts_with("--")) {
+        return;  // `public`, which every database has: its owner and grants are the target's own.
+    }
     if (exists(i)) {
         expect(i);
         return;

@@ -38,36 +38,50 @@ COMMENT ON FUNCTION lib.default_name() IS 'names';
 CREATE FUNCTION lib.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
 CREATE SEQUENCE lib.shared_numbers;
 CREATE TABLE sales.customer (
-    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text DEFAULT lib.default_name(), hue lib.colour,
-    home lib.address, mail lib.citext, number int DEFAULT nextval('lib.shared_numbers'), CONSTRAINT named CHECK (name <> ''));
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text DEFAULT lib.default_name(),
+    hue lib.colour,
+    home lib.address, mail lib.citext, number int DEFAULT nextval('lib.shared_numbers'),
+    CONSTRAINT named CHECK (name <> ''));
 CREATE TABLE sales.orders (
     id bigserial, customer int REFERENCES sales.customer, amount numeric CHECK (amount > 0),
-    twice numeric GENERATED ALWAYS AS (amount * 2) STORED, note text, PRIMARY KEY (id), UNIQUE (note));
+    twice numeric GENERATED ALWAYS AS (amount * 2) STORED, note text, PRIMARY KEY (id),
+    UNIQUE (note));
 ALTER TABLE sales.orders CLUSTER ON orders_pkey;
 ALTER TABLE sales.orders REPLICA IDENTITY USING INDEX orders_pkey;
 CREATE INDEX orders_customer ON sales.orders (customer);
 CREATE INDEX "some index" ON sales.orders (lower(note)) WHERE amount > 5;
 ALTER INDEX sales."some index" ALTER COLUMN 1 SET STATISTICS 7;
 CREATE STATISTICS sales.orders_stat ON customer, amount FROM sales.orders;
-CREATE TRIGGER touch BEFORE INSERT ON sales.orders FOR EACH ROW WHEN (NEW.amount > 3) EXECUTE FUNCTION lib.touch();
+CREATE TRIGGER touch BEFORE INSERT ON sales.orders FOR EACH ROW WHEN (NEW.amount > 3) EXECUTE
+    FUNCTION lib.touch();
 CREATE TABLE sales.log (what text);
 CREATE RULE log AS ON DELETE TO sales.orders DO ALSO INSERT INTO sales.log VALUES (OLD.note);
 ALTER TABLE sales.orders ENABLE ROW LEVEL SECURITY;
 CREATE POLICY rich ON sales.orders USING (amount > 1);
-CREATE POLICY known ON sales.orders USING (EXISTS (SELECT 1 FROM sales.customer c WHERE c.id = customer));
-CREATE POLICY own ON sales.orders USING (EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.rolname = orders.note));
-COMMENT ON TABLE sales.orders IS 'table sales.orders'; COMMENT ON COLUMN sales.orders.id IS 'column';
-COMMENT ON CONSTRAINT orders_pkey ON sales.orders IS 'key'; COMMENT ON INDEX sales.orders_customer IS 'index';
-COMMENT ON TRIGGER touch ON sales.orders IS 'trigger'; COMMENT ON POLICY known ON sales.orders IS 'policy';
-GRANT SELECT ON sales.orders TO selection_reader; GRANT UPDATE (note) ON sales.orders TO selection_reader;
-GRANT USAGE ON SCHEMA sales TO selection_reader; GRANT USAGE ON SEQUENCE sales.orders_id_seq TO selection_reader;
+CREATE POLICY known ON sales.orders USING (EXISTS (SELECT 1 FROM sales.customer c WHERE c.id =
+    customer));
+CREATE POLICY own ON sales.orders USING (EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE
+    r.rolname = orders.note));
+COMMENT ON TABLE sales.orders IS 'table sales.orders';
+    COMMENT ON COLUMN sales.orders.id IS 'column';
+COMMENT ON CONSTRAINT orders_pkey ON sales.orders IS 'key';
+    COMMENT ON INDEX sales.orders_customer IS 'index';
+COMMENT ON TRIGGER touch ON sales.orders IS 'trigger';
+    COMMENT ON POLICY known ON sales.orders IS 'policy';
+GRANT SELECT ON sales.orders TO selection_reader;
+    GRANT UPDATE (note) ON sales.orders TO selection_reader;
+GRANT USAGE ON SCHEMA sales TO selection_reader;
+    GRANT USAGE ON SEQUENCE sales.orders_id_seq TO selection_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA lib GRANT SELECT ON TABLES TO selection_reader;
 CREATE VIEW sales.names AS SELECT name FROM sales.customer;
-CREATE MATERIALIZED VIEW sales.totals AS SELECT customer, sum(amount) AS s FROM sales.orders GROUP BY 1;
+CREATE MATERIALIZED VIEW sales.totals AS SELECT customer,
+    sum(amount) AS s FROM sales.orders GROUP BY 1;
 CREATE INDEX totals_customer ON sales.totals (customer);
 CREATE TABLE sales.part (at date, v int, PRIMARY KEY (at, v)) PARTITION BY RANGE (at);
-CREATE TABLE sales.part_1 PARTITION OF sales.part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
-CREATE TABLE lib.part_2 PARTITION OF sales.part FOR VALUES FROM ('2021-01-01') TO ('2022-01-01') PARTITION BY LIST (v);
+CREATE TABLE sales.part_1 PARTITION OF sales.part FOR VALUES FROM ('2020-01-01') TO
+    ('2021-01-01');
+CREATE TABLE lib.part_2 PARTITION OF sales.part FOR VALUES FROM ('2021-01-01') TO ('2022-01-01')
+    PARTITION BY LIST (v);
 CREATE TABLE lib.part_2_a PARTITION OF lib.part_2 FOR VALUES IN (1, 2, 3);
 CREATE INDEX part_v ON sales.part (v);
 CREATE TABLE sales.parent (x int DEFAULT 7, y text);
@@ -80,8 +94,10 @@ CREATE TABLE sales.right_side (id int PRIMARY KEY, o int REFERENCES sales.left_s
 ALTER TABLE sales.left_side ADD FOREIGN KEY (o) REFERENCES sales.right_side;
 CREATE VIEW lib.over_there AS SELECT id FROM sales.orders;
 CREATE TABLE lib.plain (a int);
-INSERT INTO sales.customer (name, hue, home) SELECT 'c' || g, 'red', ROW('s', 1)::lib.address FROM generate_series(1, 10) g;
-INSERT INTO sales.orders (customer, amount, note) SELECT 1, g, 'n' || g FROM generate_series(1, 100) g;
+INSERT INTO sales.customer (name, hue, home) SELECT 'c' || g, 'red', ROW('s',
+    1)::lib.address FROM generate_series(1, 10) g;
+INSERT INTO sales.orders (customer, amount, note) SELECT 1, g, 'n' || g FROM generate_series(1,
+    100) g;
 INSERT INTO sales.part SELECT date '2020-01-01' + g, g % 3 + 1 FROM generate_series(0, 700) g;
 INSERT INTO sales.parent (y) VALUES ('p'); INSERT INTO sales.child (y, z) VALUES ('c', 1);
 REFRESH MATERIALIZED VIEW sales.totals;
@@ -578,6 +594,27 @@ TEST_F(TocSelection, NamesInOtherEncodingsAreFound) {
         )),
         Error
     );
+}
+
+TEST_F(TocSelection, ThePublicSchemaOfTheTargetIsLeftAsItIs) {
+    const std::string source = server_->create_database("public");
+    server_->sql(
+        source,
+        "ALTER SCHEMA public OWNER TO selection_reader; GRANT CREATE ON SCHEMA public TO PUBLIC;"
+        "COMMENT ON SCHEMA public IS 'ours'; CREATE TABLE public.t (a int);"
+    );
+    const MemoryStreams streams = split_dump(source);
+    const ArchiveComposer composer{streams, "databases/d/"};
+    for (const char* item : {"public", "public/t"}) {
+        const std::string target = server_->create_database("target");
+        constexpr std::string_view kState =
+            "SELECT nspowner::regrole, nspacl, obj_description(oid) FROM pg_namespace WHERE "
+            "nspname = 'public'";
+        const std::string before = server_->sql(target, kState);
+        restore(composer, select_item(composer.toc(), {.item = ItemPath::parse(item)}), target);
+        EXPECT_EQ(server_->sql(target, kState), before) << item;
+        EXPECT_EQ(server_->sql(target, "SELECT count(*) FROM public.t"), "0\n");
+    }
 }
 
 TEST_F(TocSelection, CyclesOfForeignKeysAreCut) {
