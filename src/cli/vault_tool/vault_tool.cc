@@ -1,0 +1,495 @@
+#include "cli/vault_tool/vault_tool.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "catalog/catalog.h"
+#include "cli/session.h"
+#include "jobs/containers.h"
+#include "jobs/files_restore.h"
+#include "jobs/point_metadata.h"
+#include "jobs/point_streams.h"
+#include "jobs/rebuild.h"
+#include "postgres/client_tools.h"
+#include "postgres/restore_files.h"
+#include "vault/object_store/local_store.h"
+#include "vault/vault.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <memory>
+#include <ostream>
+
+#include <fmt/format.h>
+
+namespace holdfast::cli {
+namespace {
+
+constexpr std::string_view kKeyPrefix = "holdfast-key-1:";
+constexpr std::size_t kKitBytesMax = 64 * 1024;  // A page of text.
+
+/// `file:///a/b%20c`.
+std::string file_url(const std::filesystem::path& path) {
+    std::string url = "file://";
+    for (const std::string& part : split(path.string(), '/')) {
+        if (!part.empty()) {
+            url += "/" + percent_encode(part);
+        }
+    }
+    return url;
+}
+
+/// A repository opened from its directory, with the store that it stands on.
+struct OpenVault {
+    std::filesystem::path path;
+    std::unique_ptr<vault::LocalStore> store;
+    std::unique_ptr<vault::Repository> repository;
+};
+
+/// The key in a key file, or in a recovery kit.
+Secret read_key(const std::string& path) {
+    const auto text = read_secret_file(path, kKitBytesMax);
+    if (!text) {
+        throw Error{
+            ErrorKind::kKeyMissing,
+            ErrorText{
+                .message = fmt::format("The key file {} does not exist.", path),
+                .target = "--key-file",
+                .recommended_actions =
+                    {"Name the server's key file, or the recovery kit of this vault."},
+            }
+        };
+    }
+    const std::string_view all = text->expose_text();
+    const std::size_t begin = all.find(kKeyPrefix);
+    if (begin == std::string_view::npos) {
+        return vault::parse_key(all);
+    }
+    return vault::parse_key(all.substr(begin, all.find_first_of(" \t\r\n", begin) - begin));
+}
+
+OpenVault open_vault(const std::string& path, const Secret& key, Session& session) {
+    // A store made of a mistyped path would be an empty one.
+    if (!std::filesystem::is_directory(path)) {
+        throw Error{
+            ErrorKind::kVaultNotFound,
+            ErrorText{
+                .message = fmt::format("{} is not a directory.", path),
+                .target = "--path",
+                .recommended_actions =
+                    {"Name the vault's own directory: it holds config, keys and packs."},
+            }
+        };
+    }
+    OpenVault opened;
+    opened.path = path;
+    opened.store = std::make_unique<vault::LocalStore>(path);
+    opened.repository = vault::Repository::open(*opened.store, key, session.clock());
+    return opened;
+}
+
+Json damaged_json(const std::vector<vault::DamagedObject>& damaged) {
+    Json list = Json::array();
+    for (const vault::DamagedObject& object : damaged) {
+        Json points = Json::array();
+        for (const vault::PointId& point : object.points) {
+            points.push_back(point.to_string());
+        }
+        list.push_back(Json{
+            {"object", object.object_key}, {"problem", object.problem}, {"recoveryPoints", points}
+        });
+    }
+    return list;
+}
+
+int read_percent(const Arguments& arguments) {
+    if (!arguments.given("--read-data")) {
+        return 0;
+    }
+    const std::string& text = arguments.string("--read-data");
+    if (text.empty()) {
+        return 100;
+    }
+    int percent = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), percent);
+    const std::string_view rest{end, static_cast<std::size_t>(text.data() + text.size() - end)};
+    if (failed != std::errc{} || (!rest.empty() && rest != "%") || percent < 1 || percent > 100) {
+        throw Error{
+            ErrorKind::kUsage,
+            fmt::format("--read-data takes a percentage from 1 to 100, not \"{}\".", text)
+        };
+    }
+    return percent;
+}
+
+Json check(const Arguments& arguments, Session& session) {
+    const Secret key = read_key(arguments.string("--key-file"));
+    const OpenVault opened = open_vault(arguments.string("--path"), key, session);
+    vault::CheckOptions options;
+    options.read_data_percent = read_percent(arguments);
+    std::array<std::byte, 8> seed{};
+    fill_random(seed);
+    options.seed = get_little_endian<std::uint64_t>(seed.data());
+    const bool show = session.console().err_is_terminal;
+    options.on_progress = [&](std::uint64_t done, std::uint64_t total) {
+        if (show) {
+            session.console().err << fmt::format("\r{} of {} packs", done, total) << std::flush;
+        }
+    };
+    const vault::CheckReport report = opened.repository->check(options, {});
+    if (show) {
+        session.console().err << '\n';
+    }
+    if (!report.sound()) {
+        session.set_exit_code(1);
+    }
+    return Json{
+        {"sound", report.sound()},
+        {"repositoryId", opened.repository->id().to_string()},
+        {"vault", opened.repository->label()},
+        {"objects", report.object_count},
+        {"packs", report.pack_count},
+        {"packsRead", report.pack_read_count},
+        {"recoveryPoints", report.point_count},
+        {"storedBytes", report.stored_bytes},
+        {"unreferencedBytes", report.unreferenced_bytes},
+        {"damaged", damaged_json(report.damaged)},
+        {"notes", report.notes},
+    };
+}
+
+Json point_json(const vault::PointSummary& point) {
+    Json json{
+        {"recoveryPointId", point.id.to_string()},
+        {"backupInstance", point.instance_id},
+        {"datasource", point.datasource_id},
+        {"completedAt", format_instant_seconds(point.completed_at)},
+        {"sizeBytes", point.size_bytes},
+        {"addedBytes", point.stored_bytes},
+    };
+    if (point.expires_at) {
+        json["expiresAt"] = format_instant_seconds(*point.expires_at);
+    }
+    run_boundary(
+        [&] {
+            const auto metadata = jobs::point_metadata_from_json(
+                parse_json(point.metadata_json, ErrorKind::kVaultCorrupt, "metadata")
+            );
+            json["time"] = format_instant_seconds(metadata.time);
+            json["tag"] = metadata.tag;
+        },
+        [&](const Error& error) { json["problem"] = error.text().message; }
+    );
+    return json;
+}
+
+Json rebuilt_json(const jobs::RebuildReport& report) {
+    Json vaults = Json::array();
+    for (const jobs::RebuiltVault& vault : report.vaults) {
+        Json one{
+            {"vault", vault.vault_id},
+            {"repositoryId", vault.repository_id},
+            {"recoveryPoints", vault.points},
+            {"statesComplete", vault.states_complete},
+            {"damaged", damaged_json(vault.damaged)},
+        };
+        if (vault.snapshot_at) {
+            one["catalogSnapshotOf"] = format_instant_seconds(*vault.snapshot_at);
+        }
+        vaults.push_back(std::move(one));
+    }
+    return Json{
+        {"vaults", std::move(vaults)},
+        {"instancesFromPoints", report.instances_from_points},
+        {"warnings", report.warnings},
+    };
+}
+
+Json scan(const Arguments& arguments, Session& session) {
+    const Secret key = read_key(arguments.string("--key-file"));
+    std::vector<OpenVault> vaults;
+    std::vector<jobs::RebuildSource> sources;
+    Json repositories = Json::array();
+    for (const std::string& path : arguments.list("--path")) {
+        vaults.push_back(open_vault(path, key, session));
+    }
+    for (const OpenVault& opened : vaults) {
+        std::filesystem::path name = std::filesystem::absolute(opened.path).lexically_normal();
+        if (!name.has_filename()) {
+            name = name.parent_path();  // Typed with a slash at its end.
+        }
+        sources.push_back({*opened.repository, name.filename().string()});
+        const vault::PointList list = opened.repository->list_points({});
+        Json points = Json::array();
+        for (const vault::PointSummary& point : list.points) {
+            points.push_back(point_json(point));
+        }
+        repositories.push_back(Json{
+            {"path", opened.path.string()},
+            {"vault", opened.repository->label()},
+            {"repositoryId", opened.repository->id().to_string()},
+            {"recoveryPoints", std::move(points)},
+        });
+    }
+    const std::string target = arguments.string("--write-catalog");
+    if (!target.empty() && std::filesystem::exists(target)) {
+        throw Error{
+            ErrorKind::kConflict,
+            ErrorText{
+                .message = fmt::format("{} exists; a catalog is never overwritten.", target),
+                .target = "--write-catalog",
+                .recommended_actions = {"Move the file away, or name another one."},
+            }
+        };
+    }
+    // Without a file to write, the catalog is built in memory: the report is the same.
+    const auto catalog =
+        catalog::open_sqlite_catalog(target.empty() ? ":memory:" : target, session.clock());
+    Json result = rebuilt_json(jobs::rebuild_catalog(*catalog, sources));
+    result["repositories"] = std::move(repositories);
+    if (!target.empty()) {
+        result["catalog"] = target;
+    }
+    for (const Json& warning : result["warnings"]) {
+        session.warn(warning.get<std::string>());
+    }
+    return result;
+}
+
+vault::PointId choose_point(const Arguments& arguments, vault::Repository& repository) {
+    if (arguments.given("--point")) {
+        const auto id = vault::PointId::parse(arguments.string("--point"));
+        if (!id) {
+            throw Error{
+                ErrorKind::kUsage,
+                fmt::format(
+                    "--point takes the 32 digits of a recovery point, not \"{}\".",
+                    arguments.string("--point")
+                )
+            };
+        }
+        return *id;
+    }
+    const std::string instance = arguments.string("--instance");
+    const vault::PointSummary* newest = nullptr;
+    const vault::PointList list = repository.list_points({});
+    for (const vault::PointSummary& point : list.points) {
+        const bool wanted = instance.empty() || equal_ignoring_case(point.instance_id, instance) ||
+                            equal_ignoring_case(
+                                point.instance_id.substr(point.instance_id.rfind('/') + 1), instance
+                            );
+        if (wanted && (newest == nullptr || newest->completed_at < point.completed_at)) {
+            newest = &point;
+        }
+    }
+    if (newest == nullptr) {
+        throw Error{
+            ErrorKind::kRecoveryPointNotFound,
+            ErrorText{
+                .message =
+                    instance.empty()
+                        ? std::string{"The vault holds no recovery point."}
+                        : fmt::format("The vault holds no recovery point of \"{}\".", instance),
+                .target = "--instance",
+                .recommended_actions = {"List them: holdfast vault scan."},
+            }
+        };
+    }
+    return newest->id;
+}
+
+Json extract(const Arguments& arguments, Session& session) {
+    const Secret key = read_key(arguments.string("--key-file"));
+    const std::string prefix = arguments.string("--file-prefix");
+    jobs::check_file_prefix(prefix);
+    const OpenVault opened = open_vault(arguments.string("--path"), key, session);
+    const std::filesystem::path target = std::filesystem::absolute(arguments.string("--to"));
+    make_directory_durably(target, 0700);
+    const jobs::RestoreContainers containers{
+        jobs::ContainerSettings{.containers = {}, .file_roots = {target}, .origins = {}}
+    };
+    const jobs::ContainerDirectory directory = containers.open(file_url(target));
+    const auto reader =
+        opened.repository->open_point(choose_point(arguments, *opened.repository), {});
+    const jobs::PointSource source{*reader, {}};
+    const postgres::ClientTools tools;
+    jobs::FilesRestore restore{
+        .source = source,
+        .directory = directory,
+        .file_prefix = prefix,
+        .role_passwords = arguments.flag("--include-role-passwords")
+                              ? jobs::RolePasswordFiles::kInclude
+                              : jobs::RolePasswordFiles::kLeaveOut,
+        .point = point_json(reader->summary()),
+        .now = session.clock().now(),
+    };
+    if (tools.found().empty()) {
+        session.warn(
+            "No pg_restore was found: the schema file, which is only for reading, is left out."
+        );
+    } else {
+        restore.schema_sql = [&](std::stop_token stop) {
+            return postgres::render_schema_sql(source, tools, std::move(stop));
+        };
+    }
+    const jobs::FilesRestoreReport report = jobs::restore_as_files(restore);
+    Json files = Json::array();
+    for (const jobs::RestoredFile& file : report.files) {
+        files.push_back(
+            Json{{"name", file.name}, {"sizeBytes", file.size_bytes}, {"sha256", file.sha256}}
+        );
+    }
+    return Json{
+        {"recoveryPoint", point_json(reader->summary())},
+        {"directory", target.string()},
+        {"files", std::move(files)},
+    };
+}
+
+Json recovery_kit(const Arguments& arguments, Session& session) {
+    const Secret key = read_key(arguments.string("--key-file"));
+    const OpenVault opened = open_vault(arguments.string("--path"), key, session);
+    const std::string& label = opened.repository->label();
+    const Secret kit = opened.repository->recovery_kit(vault::RecoveryKitContext{
+        .vault_name = label.substr(label.rfind('/') + 1),
+        .location = std::filesystem::absolute(opened.path).string(),
+    });
+    const std::string target = arguments.string("--output-file");
+    if (target == "-") {
+        session.console().out << kit.expose_text() << std::flush;
+        opened.repository->mark_recovery_kit_written({});
+        return nullptr;
+    }
+    if (!write_file_durably(target, kit.expose(), 0600, Overwrite::kNo)) {
+        throw Error{
+            ErrorKind::kConflict,
+            ErrorText{
+                .message = fmt::format("{} exists already.", target),
+                .target = "--output-file",
+                .recommended_actions = {"Name another file."},
+            }
+        };
+    }
+    opened.repository->mark_recovery_kit_written({});
+    session.warn(fmt::format(
+        "{} opens this vault. Keep it away from this machine and from the vault's storage.", target
+    ));
+    return Json{
+        {"file", target},
+        {"vault", label},
+        {"repositoryId", opened.repository->id().to_string()},
+    };
+}
+
+Json add_key(const Arguments& arguments, Session& session) {
+    const Secret key = read_key(arguments.string("--key-file"));
+    const OpenVault opened = open_vault(arguments.string("--path"), key, session);
+    const std::string& file = arguments.string("--new-key-file");
+    const Secret added = vault::read_or_create_key_file(file);
+    opened.repository->add_key(added, {});
+    return Json{
+        {"keyFile", file},
+        {"fingerprint", vault::key_fingerprint(added)},
+        {"repositoryId", opened.repository->id().to_string()},
+    };
+}
+
+Option path_option() {
+    return required({"--path"}, "The vault's own directory.");
+}
+Option key_option() {
+    return required(
+        {"--key-file"}, "The server's key file, or the vault's recovery kit (mode 0600)."
+    );
+}
+
+}  // namespace
+
+std::vector<Command> vault_commands() {
+    return {
+        Command{
+            .path = "vault check",
+            .summary = "Check a repository: every object, and with --read-data every byte.",
+            .options =
+                {path_option(),
+                 key_option(),
+                 Option{
+                     .names = {"--read-data"},
+                     .help =
+                         "Read, decrypt and hash the packs too: all, or `--read-data=10%` of them.",
+                     .kind = OptionKind::kFlagOrValue,
+                 }},
+            .examples =
+                {{"Check everything",
+                  "holdfast vault check --path /srv/vaults/prod --key-file kek.key --read-data"}},
+            .handler = check,
+            .details = "Exit code 1 when anything is damaged; each damaged object is named with "
+                       "the recovery "
+                       "points that need it.",
+        },
+        Command{
+            .path = "vault scan",
+            .summary = "Tell what repositories hold, and rebuild a lost catalog from them.",
+            .options =
+                {required_list({"--path"}, "Directories of vaults; several belong to one service."),
+                 key_option(),
+                 optional({"--write-catalog"}, "Write a new catalog to this file.")},
+            .examples =
+                {{"See what is there",
+                  "holdfast vault scan --path /srv/vaults/prod --key-file recovery-kit.txt"},
+                 {"Rebuild the catalog of a lost server",
+                  "holdfast vault scan --path /srv/vaults/prod --key-file kek.key --write-catalog "
+                  "/var/lib/holdfast/catalog.db"}},
+            .handler = scan,
+        },
+        Command{
+            .path = "vault extract",
+            .summary = "Restore a recovery point as files, without a server.",
+            .options =
+                {path_option(),
+                 key_option(),
+                 optional({"--point"}, "The recovery point; default: the newest."),
+                 optional({"--instance"}, "The newest point of this backup instance (id or name)."),
+                 required({"--to"}, "The directory to write into; made when it is missing."),
+                 with_default(optional({"--file-prefix"}, "Begins every file's name."), "restored"),
+                 flag({"--include-role-passwords"}, "Write the roles' password hashes too.")},
+            .examples =
+                {{"Get the newest backup back",
+                  "holdfast vault extract --path /srv/vaults/prod --key-file recovery-kit.txt --to "
+                  "out"}},
+            .handler = extract,
+        },
+        Command{
+            .path = "vault recovery-kit",
+            .summary = "Write the page that opens a vault when the server and its key are lost.",
+            .options =
+                {path_option(),
+                 key_option(),
+                 required({"--output-file"}, "A new file (mode 0600), or - for standard output.")},
+            .examples =
+                {{"Write the kit",
+                  "holdfast vault recovery-kit --path /srv/vaults/prod --key-file kek.key "
+                  "--output-file "
+                  "kit.txt"}},
+            .handler = recovery_kit,
+        },
+        Command{
+            .path = "vault add-key",
+            .summary = "Let another key file open a vault, e.g. that of a new server.",
+            .options =
+                {path_option(),
+                 key_option(),
+                 required({"--new-key-file"}, "The other key file; made when it does not exist.")},
+            .examples =
+                {{"Take over a vault on a new machine",
+                  "holdfast vault add-key --path /srv/vaults/prod --key-file recovery-kit.txt "
+                  "--new-key-file "
+                  "/var/lib/holdfast/keys/kek.key"}},
+            .handler = add_key,
+        },
+    };
+}
+
+}  // namespace holdfast::cli
