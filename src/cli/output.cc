@@ -33,6 +33,9 @@ std::size_t width_of(std::string_view text) {
 
 using Row = std::vector<std::pair<std::string, std::string>>;
 
+/// A column is at least this much wider than its title, as in az (tabulate).
+constexpr std::size_t kTitlePadding = 2;
+
 std::string one_line(std::string text) {
     std::replace_if(
         text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' '
@@ -79,7 +82,7 @@ std::string render_rows(const std::vector<Row>& rows) {
         const auto at = static_cast<std::size_t>(found - titles.begin());
         if (found == titles.end()) {
             titles.push_back(title);
-            widths.push_back(width_of(title));
+            widths.push_back(width_of(title) + kTitlePadding);
         }
         return at;
     };

@@ -112,7 +112,9 @@ private:
                 if (candidate == name) {
                     return option;
                 }
-                if (name.size() > 2 && name.starts_with("--") && candidate.starts_with(name)) {
+                // --token is not short for --token-file: it would look as if it took the secret.
+                if (name.size() > 2 && name.starts_with("--") && candidate.starts_with(name) &&
+                    !candidate.ends_with("-file")) {
                     if (prefixed != option) {
                         matches.push_back(candidate);
                     }

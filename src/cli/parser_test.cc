@@ -97,7 +97,7 @@ TEST(Parser, TakesAttachedShortValuesAndUniqueBeginnings) {
              "r",
              "-v",
              "v",
-             "--o",
+             "--out",
              "tsv",
              "--su",
              "x",
