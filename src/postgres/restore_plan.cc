@@ -1,6 +1,7 @@
 #include "postgres/restore_plan.h"
 
 #include "base/json.h"
+#include "postgres/archive_format.h"
 #include "postgres/role_references.h"
 #include "postgres/toc_encoding.h"
 #include "postgres/toc_selection.h"
@@ -154,6 +155,10 @@ void RestorePlan::select_items() {
         }
         select_one(item, chosen);
     }
+    join_items(chosen);
+    for (const LeftOut& left : left_out_) {
+        warnings_.push_back(fmt::format("{} is left out: {}", left.what, left.why));
+    }
     entries_ = std::vector<std::size_t>(chosen.begin(), chosen.end());
 }
 
@@ -183,13 +188,40 @@ void RestorePlan::select_one(const RestoreItem& item, std::set<std::size_t>& cho
     Selection selection = select_item(composer_->toc(), request);
     chosen.insert(selection.entries.begin(), selection.entries.end());
     overrides_.merge(selection.overrides);
-    for (const LeftOut& left : selection.left_out) {
-        warnings_.push_back(fmt::format("{} is left out: {}", left.what, left.why));
-    }
+    left_out_.insert(left_out_.end(), selection.left_out.begin(), selection.left_out.end());
     for (const SelectedObject& object : selection.also_included) {
         warnings_.push_back(
             fmt::format("{} is restored too: it is needed and not there yet.", object.what)
         );
+    }
+}
+
+/// Each item is selected as if it were alone. What was left out because of another item, as a
+/// foreign key from one to the other, comes back here.
+void RestorePlan::join_items(std::set<std::size_t>& chosen) {
+    if (options_.items.size() < 2 || !overrides_.empty() || left_out_.empty()) {
+        return;
+    }
+    const Toc& toc = composer_->toc();
+    const auto all_chosen = [&](const TocEntry& entry) {
+        return std::all_of(
+            entry.dependencies.begin(),
+            entry.dependencies.end(),
+            [&](std::int32_t id) {
+                const auto needed = toc.find(id);
+                return !needed || chosen.contains(*needed);
+            }
+        );
+    };
+    for (std::size_t i = 0; i < toc.entries().size(); ++i) {
+        const std::string what = describe_entry(toc.entries()[i], encoding_);
+        const bool left = std::any_of(left_out_.begin(), left_out_.end(), [&](const LeftOut& one) {
+            return one.what == what;
+        });
+        if (left && all_chosen(toc.entries()[i])) {
+            chosen.insert(i);
+            std::erase_if(left_out_, [&](const LeftOut& one) { return one.what == what; });
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #include "postgres/logical_restore.h"
 #include "postgres/server_info.h"
 #include "postgres/streams.h"
+#include "postgres/toc_selection.h"
 
 #include <cstddef>
 #include <memory>
@@ -70,6 +71,7 @@ public:
 private:
     void select_items();
     void select_one(const RestoreItem& item, std::set<std::size_t>& chosen);
+    void join_items(std::set<std::size_t>& chosen);
     [[nodiscard]] bool exists_in_target(const TocEntry& entry) const;
     void sum_up();
     [[nodiscard]] std::vector<std::size_t> chosen_entries() const;
@@ -82,6 +84,7 @@ private:
     std::string archive_stream_;
     std::optional<std::vector<std::size_t>> entries_;
     std::map<std::size_t, TocOverride> overrides_;
+    std::vector<LeftOut> left_out_;
     std::vector<std::string> warnings_;
     std::set<std::string> new_schemas_;
     std::string encoding_;

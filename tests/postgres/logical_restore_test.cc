@@ -354,6 +354,45 @@ TEST_F(LogicalRestoreTest, RestoresItemsIntoAnExistingDatabase) {
     EXPECT_EQ(server.sql(target, "SELECT a FROM public.mine"), "1\n");
 }
 
+TEST_F(LogicalRestoreTest, ItemsKeepTheForeignKeysAmongThem) {
+    PostgresServer& server = PostgresServer::shared();
+    RestoreOptions how = options("orders with customers");
+    how.items = {{.schema = "app", .table = "orders"}, {.schema = "app", .table = "customers"}};
+    const LogicalRestore result = restore(how, sample().streams);
+    for (const std::string& warning : result.warnings) {
+        EXPECT_EQ(warning.find("FK CONSTRAINT"), std::string::npos) << warning;
+    }
+    EXPECT_EQ(
+        server.sql(how.target_database, "SELECT conname FROM pg_constraint WHERE contype = 'f'"),
+        "orders_customer_fkey\n"
+    );
+}
+
+TEST_F(LogicalRestoreTest, MovesATableToAnotherSchema) {
+    PostgresServer& server = PostgresServer::shared();
+    const std::string target = server.create_database("moved");
+    RestoreOptions how = options(target);
+    how.items = {
+        {.schema = "app",
+         .table = "orders",
+         .target_schema = "As Of",
+         .target_table = "Old \"orders"}
+    };
+    const LogicalRestore result = restore(how, sample().streams);
+    EXPECT_EQ(
+        server.sql(target, R"(SELECT count(*), sum(amount) FROM "As Of"."Old ""orders")"),
+        "2000|2001000\n"
+    );
+    how.items[0].target_table = "damaged";
+    how.items[0].target_schema = "new again";
+    const std::string stream = database_prefix(sample().database) + "data/app/orders";
+    const MemoryStreams broken =
+        with_stream(sample().streams, stream, "1\tnot a number\t\\N\n\\.\n\n\n");
+    EXPECT_EQ(failure(how, broken).kind(), ErrorKind::kRestoreFailed);
+    EXPECT_EQ(server.sql(target, "SELECT to_regnamespace('\"new again\"') IS NULL"), "t\n");
+    EXPECT_EQ(server.sql(target, R"(SELECT count(*) FROM "As Of"."Old ""orders")"), "2000\n");
+}
+
 TEST_F(LogicalRestoreTest, RestoresASchemaIntoANewDatabase) {
     PostgresServer& server = PostgresServer::shared();
     RestoreOptions how = options("schema only here");
