@@ -20,6 +20,10 @@ public:
 
     /// Nothing when the variable is unset or empty.
     [[nodiscard]] std::optional<std::string> get(std::string_view name) const;
+    [[nodiscard]] const std::map<std::string, std::string, std::less<>>& variables(
+    ) const noexcept {
+        return variables_;
+    }
 
 private:
     std::map<std::string, std::string, std::less<>> variables_;

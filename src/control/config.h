@@ -1,11 +1,11 @@
 #pragma once
 
-#include "base/error.h"
+#include "base/environment.h"
+#include "base/log.h"
 
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,7 +37,9 @@ struct ServerConfig {
 };
 
 struct StateConfig {
-    std::filesystem::path directory = "/var/lib/holdfast";
+    /// Catalog, keys, certificates. Default: $STATE_DIRECTORY (systemd), else /var/lib/holdfast for
+    /// root, else ~/.local/state/holdfast.
+    std::filesystem::path directory;
 };
 
 struct VaultsConfig {
@@ -80,8 +82,13 @@ struct ServiceConfig {
     std::string resource_group = "default";
 };
 
+struct IdentityConfig {
+    /// The owner's first token goes into this file (0600) instead of to standard output.
+    std::filesystem::path bootstrap_token_file;
+};
+
 struct LogConfig {
-    std::string level = "info";
+    LogLevel level = LogLevel::kInfo;
 };
 
 /// What `holdfast serve` runs with. docs/operating/configuration.md is generated from the table in
@@ -95,20 +102,22 @@ struct Config {
     PostgresConfig postgres;
     JobsConfig jobs;
     ServiceConfig service;
+    IdentityConfig identity;
     LogConfig log;
+    /// The file that was read; empty when there was none.
+    std::filesystem::path file;
 };
 
 /// Where the values come from; the first that names a key wins: flags, environment, file, default.
 struct ConfigSources {
-    /// Key (`server.listen`) to text, from `--set server.listen=…` and the named flags.
-    std::vector<std::pair<std::string, std::string>> flags;
-    /// The process environment; HOLDFAST_SERVER_LISTEN sets server.listen. Other names are not
-    /// looked at, unknown HOLDFAST_ names are refused (but for the client's own, listed in
-    /// config.cc).
-    std::map<std::string, std::string> environment;
-    /// Read when given; a missing file is an error then. Without it /etc/holdfast/holdfast.toml is
+    /// Key (`server.listen`) and text, from `--set server.listen=…` and the named flags.
+    std::vector<std::pair<std::string, std::string>> flags = {};
+    /// HOLDFAST_SERVER_LISTEN sets server.listen; lists are comma-separated. A name that begins
+    /// like a section (HOLDFAST_SERVER_…) and is no key is refused.
+    Environment environment = {};
+    /// Must exist when given. Else HOLDFAST_CONFIG names it, else /etc/holdfast/holdfast.toml is
     /// read if it exists.
-    std::optional<std::filesystem::path> file;
+    std::optional<std::filesystem::path> file = {};
 };
 
 /// Merges and checks everything, filling the paths that depend on the state directory. Throws

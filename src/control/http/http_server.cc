@@ -80,15 +80,13 @@ struct Lane {
 
 /// What sessions share.
 struct Shared {
-    Shared(
-        HttpSettings settings_in, const TlsSlot& tls_in, RequestHandler& handler_in, Clock& clock_in
-    )
-        : settings{std::move(settings_in)}, tls{tls_in}, handler{handler_in}, clock{clock_in} {}
+    Shared(HttpSettings settings_in, const TlsSlot& tls_in, Clock& clock_in)
+        : settings{std::move(settings_in)}, tls{tls_in}, clock{clock_in} {}
 
     const HttpSettings settings;
     const TlsSlot& tls;
-    RequestHandler& handler;
     Clock& clock;
+    RequestHandler* handler = nullptr;  // Set before the first session.
     std::atomic<std::size_t> connections{0};
     std::atomic<bool> draining{false};
     std::mutex mutex;
@@ -418,7 +416,7 @@ private:
         if (request_.peer_address.empty()) {
             request_.peer_address = peer_;
         }
-        send(shared_.handler.refuse(std::move(request_), error));
+        send(shared_.handler->refuse(std::move(request_), error));
     }
 
     void dispatch() {
@@ -429,11 +427,11 @@ private:
         // std::function wants to copy, a request should only move.
         auto job = std::make_shared<Request>(std::move(request_));
         const bool taken = shared_.workers->try_submit([self = shared_from_this(), job] {
-            auto reply = std::make_shared<Reply>(self->shared_.handler.handle(std::move(*job)));
+            auto reply = std::make_shared<Reply>(self->shared_.handler->handle(std::move(*job)));
             asio::post(self->lane_.context, [self, reply] { self->send(std::move(*reply)); });
         });
         if (!taken) {
-            send(shared_.handler.refuse(
+            send(shared_.handler->refuse(
                 std::move(*job),
                 Error{
                     ErrorKind::kTooManyRequests,
@@ -594,8 +592,8 @@ private:
 }  // namespace
 
 struct HttpServer::State {
-    State(HttpSettings settings, const TlsSlot& tls, RequestHandler& handler, Clock& clock)
-        : shared{std::move(settings), tls, handler, clock} {
+    State(HttpSettings settings, const TlsSlot& tls, Clock& clock)
+        : shared{std::move(settings), tls, clock} {
         for (std::size_t i = 0; i < std::max<std::size_t>(shared.settings.socket_threads, 1); ++i) {
             lanes.push_back(std::make_unique<Lane>());
         }
@@ -604,6 +602,11 @@ struct HttpServer::State {
         acceptor.emplace(lanes.front()->context);
         accept_pause.emplace(lanes.front()->context);
         listen();
+    }
+
+    void start(RequestHandler& handler) {
+        HOLDFAST_CHECK(shared.handler == nullptr);
+        shared.handler = &handler;
         for (auto& lane : lanes) {
             threads.emplace_back([&context = lane->context, index = threads.size()] {
                 name_this_thread(fmt::format("sockets-{}", index));
@@ -697,7 +700,7 @@ struct HttpServer::State {
 
     void stop() {
         if (threads.empty()) {
-            return;
+            return;  // Never started, or stopped already.
         }
         shared.draining = true;
         asio::post(lanes.front()->context, [this] {
@@ -735,10 +738,12 @@ struct HttpServer::State {
     std::vector<std::jthread> threads;
 };
 
-HttpServer::HttpServer(
-    HttpSettings settings, const TlsSlot& tls, RequestHandler& handler, Clock& clock
-)
-    : state_{std::make_unique<State>(std::move(settings), tls, handler, clock)} {}
+HttpServer::HttpServer(HttpSettings settings, const TlsSlot& tls, Clock& clock)
+    : state_{std::make_unique<State>(std::move(settings), tls, clock)} {}
+
+void HttpServer::start(RequestHandler& handler) {
+    state_->start(handler);
+}
 
 HttpServer::~HttpServer() {
     stop();

@@ -48,13 +48,16 @@ struct HttpSettings {
 /// bounded pool. A slow or silent client costs a socket and a few kilobytes, never a worker.
 class HttpServer {
 public:
-    /// Binds and listens. `tls`, `handler` and `clock` outlive this. Throws kConfigInvalid when the
-    /// address cannot be bound.
-    HttpServer(HttpSettings settings, const TlsSlot& tls, RequestHandler& handler, Clock& clock);
+    /// Binds and listens; clients that connect now wait for start(). `tls` and `clock` outlive
+    /// this. Throws kConfigInvalid when the address cannot be bound.
+    HttpServer(HttpSettings settings, const TlsSlot& tls, Clock& clock);
     /// stop().
     ~HttpServer();
     HttpServer(const HttpServer&) = delete;
     HttpServer& operator=(const HttpServer&) = delete;
+
+    /// Begins to serve. `handler` outlives this. Once only.
+    void start(RequestHandler& handler);
 
     [[nodiscard]] int port() const noexcept;
     [[nodiscard]] std::size_t connections() const noexcept;

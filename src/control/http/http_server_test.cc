@@ -59,7 +59,8 @@ protected:
     static void SetUpTestSuite() { set_log_level(LogLevel::kError); }
 
     HttpServer& start(HttpSettings settings = {}) {
-        server = std::make_unique<HttpServer>(std::move(settings), material.slot(), handler, clock);
+        server = std::make_unique<HttpServer>(std::move(settings), material.slot(), clock);
+        server->start(handler);
         return *server;
     }
     void release() {
@@ -406,7 +407,7 @@ TEST_F(HttpServerTest, refuses_old_tls) {
 TEST_F(HttpServerTest, says_when_the_address_is_taken) {
     const int port = start().port();
     try {
-        HttpServer second{{.port = port}, material.slot(), handler, clock};
+        HttpServer second{{.port = port}, material.slot(), clock};
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::kConfigInvalid);

@@ -1,0 +1,165 @@
+#include "control/bootstrap.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "control/identity/authorize.h"
+#include "vault/vault.h"
+
+#include <fmt/format.h>
+
+namespace holdfast::control {
+namespace {
+
+constexpr std::string_view kKeySetting = "kek_fingerprint";
+constexpr std::string_view kSubscriptionSetting = "subscription_id";
+constexpr std::string_view kTenantSetting = "tenant_id";
+constexpr std::string_view kOwnerSetting = "owner_principal_id";
+
+/// The configured id, else the one kept from an earlier start, else a new one; kept from now on.
+std::string settle_id(
+    catalog::Transaction& transaction, std::string_view setting, const std::string& configured
+) {
+    const auto kept = transaction.setting(setting);
+    const std::string id = !configured.empty() ? configured : (kept ? *kept : new_guid());
+    if (!kept || *kept != id) {
+        transaction.set_setting(setting, id);
+    }
+    return id;
+}
+
+std::optional<std::string> setting_of(const catalog::Catalog& catalog, std::string_view name) {
+    std::optional<std::string> value;
+    catalog.read([&](const catalog::View& view) { value = view.setting(name); });
+    return value;
+}
+
+}  // namespace
+
+Secret open_key(const KeysConfig& config, catalog::Catalog& catalog) {
+    const auto known = setting_of(catalog, kKeySetting);
+    std::error_code ignored;
+    if (known && !std::filesystem::exists(config.kek_file, ignored)) {
+        throw Error{
+            ErrorKind::kKeyMissing,
+            ErrorText{
+                .message = fmt::format(
+                    "The key file {} is missing; the vaults and secrets of this server were made "
+                    "with it.",
+                    config.kek_file.string()
+                ),
+                .target = "keys.kek_file",
+                .recommended_actions =
+                    {"Put the key file back from its copy, or set keys.kek_file to where it is.",
+                     "If it is lost, restore from the vaults with their recovery kits: holdfast "
+                     "vault extract."},
+            }
+        };
+    }
+    make_directory_durably(config.kek_file.parent_path(), 0700);
+    Secret key = vault::read_or_create_key_file(config.kek_file.string());
+    const std::string fingerprint = vault::key_fingerprint(key);
+    if (known && *known != fingerprint) {
+        throw Error{
+            ErrorKind::kKeyWrong,
+            ErrorText{
+                .message = fmt::format(
+                    "The key in {} (fingerprint {}) is not the one that this server was used with "
+                    "(fingerprint {}).",
+                    config.kek_file.string(),
+                    fingerprint,
+                    *known
+                ),
+                .target = "keys.kek_file",
+                .recommended_actions = {"Put the right key file back, or set keys.kek_file to it."},
+            }
+        };
+    }
+    if (!known) {
+        log_info(
+            "key-encryption key in use",
+            {{"file", config.kek_file.string()}, {"fingerprint", fingerprint}}
+        );
+        catalog.write([&](catalog::Transaction& transaction) {
+            transaction.set_setting(kKeySetting, fingerprint);
+        });
+    }
+    return key;
+}
+
+ServiceIds ensure_service(const ServiceConfig& config, catalog::Catalog& catalog, Clock& clock) {
+    ServiceIds ids;
+    catalog.write([&](catalog::Transaction& transaction) {
+        ids.subscription_id = settle_id(transaction, kSubscriptionSetting, config.subscription_id);
+        ids.tenant_id = settle_id(transaction, kTenantSetting, config.tenant_id);
+        auto subscription = transaction.get<catalog::SubscriptionRecord>(ids.subscription_id);
+        const bool stale = !subscription ||
+                           subscription->display_name != config.subscription_name ||
+                           subscription->tenant_id != ids.tenant_id;
+        if (stale) {
+            catalog::SubscriptionRecord record;
+            record.id = ids.subscription_id;
+            record.display_name = config.subscription_name;
+            record.tenant_id = ids.tenant_id;
+            record.created_at = subscription ? subscription->created_at : clock.now();
+            transaction.put(record);
+        }
+        catalog::ResourceGroupRecord group;
+        group.id = fmt::format(
+            "/subscriptions/{}/resourceGroups/{}", ids.subscription_id, config.resource_group
+        );
+        if (!transaction.get<catalog::ResourceGroupRecord>(group.id)) {
+            group.subscription_id = ids.subscription_id;
+            group.name = config.resource_group;
+            group.location = config.location;
+            group.created_at = clock.now();
+            transaction.put(group);
+        }
+    });
+    return ids;
+}
+
+std::optional<IssuedToken> ensure_owner(
+    catalog::Catalog& catalog, TokenAuthority& tokens, Clock& clock
+) {
+    std::optional<IssuedToken> issued;
+    catalog.write([&](catalog::Transaction& transaction) {
+        const auto known = transaction.setting(kOwnerSetting);
+        if (known && transaction.get<catalog::PrincipalRecord>(*known)) {
+            return;
+        }
+        catalog::PrincipalRecord owner;
+        owner.id = new_guid();
+        owner.kind = "User";
+        owner.display_name = "owner";
+        owner.created_at = clock.now();
+        transaction.put(owner);
+        catalog::RoleAssignmentRecord assignment;
+        assignment.id = new_guid();
+        assignment.scope = "/";
+        assignment.role_definition_id = kOwnerRoleId;
+        assignment.principal_id = owner.id;
+        assignment.principal_type = owner.kind;
+        assignment.created_at = clock.now();
+        transaction.put(assignment);
+        transaction.set_setting(kOwnerSetting, owner.id);
+        issued =
+            tokens.issue(transaction, {.principal_id = owner.id, .description = "first start"});
+    });
+    return issued;
+}
+
+IssuedToken issue_owner_token(catalog::Catalog& catalog, TokenAuthority& tokens) {
+    std::optional<IssuedToken> issued;
+    catalog.write([&](catalog::Transaction& transaction) {
+        const auto owner = transaction.setting(kOwnerSetting);
+        HOLDFAST_CHECK(owner.has_value());
+        issued = tokens.issue(
+            transaction, {.principal_id = *owner, .description = "issued on the server"}
+        );
+    });
+    return std::move(*issued);
+}
+
+}  // namespace holdfast::control

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "catalog/catalog.h"
+#include "control/config.h"
+#include "control/identity/tokens.h"
+
+#include <optional>
+#include <string>
+
+// What the first start makes, and every later one finds again.
+namespace holdfast::control {
+
+/// The key-encryption key: read, or made at the first start. Throws kKeyMissing when this catalog
+/// was used with a key that is gone (never makes another then), kKeyWrong when the file holds
+/// another one, kKeyPermissions.
+[[nodiscard]] Secret open_key(const KeysConfig& config, catalog::Catalog& catalog);
+
+struct ServiceIds {
+    std::string subscription_id;
+    std::string tenant_id;
+};
+/// The subscription with its tenant and the default resource group, made where they are missing.
+/// Configured ids win over those made earlier.
+ServiceIds ensure_service(const ServiceConfig& config, catalog::Catalog& catalog, Clock& clock);
+
+/// The owner's principal with the Owner role at `/`; at the first start also its token.
+std::optional<IssuedToken> ensure_owner(
+    catalog::Catalog& catalog, TokenAuthority& tokens, Clock& clock
+);
+/// One more token for the owner, for whoever lost the first. REQUIRES: ensure_owner().
+[[nodiscard]] IssuedToken issue_owner_token(catalog::Catalog& catalog, TokenAuthority& tokens);
+
+}  // namespace holdfast::control
