@@ -229,8 +229,9 @@ prove_equal source empdb11 target empdb11
 prove_equal source archiv_latin1 target archiv_latin1
 
 title "Check the vault, save the recovery kit, look at the state of things"
-shown "holdfast vault check --config $work/holdfast.toml --read-data"
-shown "holdfast vault recovery-kit --config $work/holdfast.toml --vault-name TestBkpVault --output-file $work/recovery-kit.txt"
+repository=$(dirname "$(ls -d "$work"/state/vaults/*/config | head -n 1)")
+shown "holdfast vault check --path $repository --key-file $work/state/keys/kek.key --read-data"
+shown "holdfast vault recovery-kit --path $repository --key-file $work/state/keys/kek.key --output-file $work/recovery-kit.txt"
 shown "holdfast status" || true
 
 demo_seconds=$((SECONDS - demo_started))

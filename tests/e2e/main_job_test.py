@@ -262,7 +262,8 @@ class DisasterTest(unittest.TestCase):
         for name in os.listdir(holdfast.state):
             if name.startswith("catalog"):
                 os.unlink(os.path.join(holdfast.state, name))
-        result = holdfast.call("vault", "scan", "--config", holdfast.configuration)
+        result = holdfast.call("vault", "scan", "--path", self.repository(), "--key-file", self.key(), "--write-catalog",
+                               os.path.join(holdfast.state, "catalog.sqlite"))
         self.assertEqual(result.returncode, 0, result.stderr)
         holdfast.start()
         self.assertEqual([point["name"] for point in self.site.points(self.instance)], points)
@@ -272,16 +273,15 @@ class DisasterTest(unittest.TestCase):
     def test_an_empty_machine_the_kit_and_the_repository(self):
         holdfast = self.site.holdfast
         self.site.backup(self.instance)
-        vault = next(os.path.join(holdfast.state, "vaults", *parts) for parts in self.repositories())
         kit = os.path.join(self.directory, "kit.txt")
-        result = holdfast.call("vault", "recovery-kit", "--config", holdfast.configuration, "--vault-name", "TestVault", "--output-file", kit)
+        result = holdfast.call("vault", "recovery-kit", "--path", self.repository(), "--key-file", self.key(), "--output-file", kit)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(os.stat(kit).st_mode & 0o077, 0)
         elsewhere = os.path.join(self.directory, "elsewhere")
         os.makedirs(elsewhere)
-        shutil.copytree(vault, os.path.join(elsewhere, "repository"))
-        result = subprocess.run([PROGRAM, "vault", "extract", "--repository", os.path.join(elsewhere, "repository"), "--recovery-kit", kit,
-                                 "--point", self.site.points(self.instance)[0]["name"], "--target", os.path.join(elsewhere, "out")],
+        shutil.copytree(self.repository(), os.path.join(elsewhere, "repository"))
+        result = subprocess.run([PROGRAM, "vault", "extract", "--path", os.path.join(elsewhere, "repository"), "--key-file", kit,
+                                 "--point", self.site.points(self.instance)[0]["name"], "--to", os.path.join(elsewhere, "out")],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
                                 env={"PATH": os.environ["PATH"], "HOME": elsewhere})
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -290,24 +290,29 @@ class DisasterTest(unittest.TestCase):
         run(self.site.postgres.client("pg_restore", "--exit-on-error", archive, database="copy"))
         self.assertEqual(self.total("copy"), self.total("shop"))
 
-    def repositories(self):
-        root = os.path.join(self.site.holdfast.state, "vaults")
-        for path, folders, _ in os.walk(root):
+    def repository(self):
+        for path, folders, _ in os.walk(os.path.join(self.site.holdfast.state, "vaults")):
             if "config" in folders and "keys" in folders:
-                yield os.path.relpath(path, root).split(os.sep)
+                return path
+        raise AssertionError("there is no repository")
+
+    def key(self):
+        return os.path.join(self.site.holdfast.state, "keys", "kek.key")
+
+    def check(self):
+        return self.site.holdfast.call("vault", "check", "--path", self.repository(), "--key-file", self.key(), "--read-data")
 
     def test_vault_check_names_damage(self):
-        holdfast = self.site.holdfast
         self.site.backup(self.instance)
-        self.assertEqual(holdfast.call("vault", "check", "--config", holdfast.configuration, "--read-data").returncode, 0)
-        packs = os.path.join(holdfast.state, "vaults", *next(self.repositories()), "packs")
+        self.assertEqual(self.check().returncode, 0)
+        packs = os.path.join(self.repository(), "packs")
         path = max((os.path.join(r, n) for r, _, names in os.walk(packs) for n in names), key=os.path.getsize)
         with open(path, "r+b") as file:
             file.seek(os.path.getsize(path) // 2)
             byte = file.read(1)
             file.seek(-1, 1)
             file.write(bytes([byte[0] ^ 1]))
-        result = holdfast.call("vault", "check", "--config", holdfast.configuration, "--read-data")
+        result = self.check()
         self.assertNotEqual(result.returncode, 0)
         self.assertIn(os.path.basename(path), result.stdout + result.stderr)
         with self.assertRaises(CommandFailed) as failure:
