@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/session.h"
+#include "cli/vault_tool/vault_tool.h"
 #include "control/config.h"
 #include "control/reference_pages.h"
 #include "control/server.h"
@@ -118,7 +119,12 @@ std::vector<cli::ExtraCommand> server_commands() {
 }  // namespace holdfast
 
 int main(int argc, char** argv) {
+    std::vector<holdfast::cli::ExtraCommand> commands = holdfast::server_commands();
+    std::vector<holdfast::cli::ExtraCommand> vault = holdfast::cli::vault_commands();
+    for (holdfast::cli::ExtraCommand& command : vault) {
+        commands.push_back(std::move(command));
+    }
     return holdfast::cli::run_command_line(
-        argc, argv, holdfast::Environment::of_process(), holdfast::server_commands()
+        argc, argv, holdfast::Environment::of_process(), std::move(commands)
     );
 }

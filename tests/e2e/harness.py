@@ -113,14 +113,14 @@ class Holdfast:
         self.process, self.token = None, None
         self.start()
         token_file = write_private(os.path.join(directory, "token"), self.token)
-        self.cli("login", "--server", self.url, "--ca", os.path.join(self.state, "ca.pem"), "--token-file", token_file)
+        self.cli("login", "--server", self.url, "--ca", os.path.join(self.state, "tls", "ca.pem"), "--token-file", token_file)
         os.unlink(token_file)
 
     def serve_command(self):
         return [self.program, "serve", "--config", self.configuration]
 
     def start(self):
-        """Starts the server and reads its first lines until it says that it is ready."""
+        """Starts the server and reads its first lines until it says that it listens on."""
         with open(self.log_path, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(self.serve_command(), stdout=subprocess.PIPE, stderr=log, text=True, env=self.environment)
         self.banner = ""
@@ -129,7 +129,7 @@ class Holdfast:
             for word in line.split():
                 if word.startswith("hf_"):
                     self.token = word
-            if "is ready" in line:
+            if "listens on" in line:
                 break
         else:
             raise AssertionError(f"the server did not start: {self.banner}\n{self.log()}")

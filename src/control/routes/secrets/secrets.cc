@@ -30,6 +30,12 @@ Json attributes_of(const SecretRecord& record) {
     };
 }
 
+/// The store is the first label of the host that the client asked for, as in Key Vault's URLs; the
+/// server's own name or address means the default store. The same reading as of a secret's URI.
+std::string store_of(const RequestContext& context) {
+    return SecretStore::parse_uri(context.base_url + "/secrets/any").store;
+}
+
 /// Without the value; `id` names the version or, in a list, the secret.
 Json secret_item(const RequestContext& context, const SecretRecord& record) {
     Json out{
@@ -71,7 +77,7 @@ Reply get_secret(const RequestContext& context) {
     const std::string& name = context.path.at("secretName");
     std::optional<SecretRecord> record;
     context.services.catalog.read([&](const catalog::View& view) {
-        record = secrets.find(view, SecretStore::kDefaultStore, name, version_of(context));
+        record = secrets.find(view, store_of(context), name, version_of(context));
     });
     if (!record) {
         throw no_such_secret(name);
@@ -119,7 +125,7 @@ Reply set_secret(const RequestContext& context) {
     context.services.catalog.write([&](catalog::Transaction& transaction) {
         record = context.services.secrets.set(
             transaction,
-            SecretStore::kDefaultStore,
+            store_of(context),
             context.path.at("secretName"),
             Secret{value.as_string()},
             properties
@@ -140,7 +146,7 @@ Reply list_secrets(const RequestContext& context) {
     std::vector<Json> items;
     context.services.catalog.read([&](const catalog::View& view) {
         for (const SecretRecord& record :
-             context.services.secrets.list(view, SecretStore::kDefaultStore)) {
+             context.services.secrets.list(view, store_of(context))) {
             items.push_back(secret_item(context, record));
         }
     });
@@ -152,7 +158,7 @@ Reply list_versions(const RequestContext& context) {
     std::vector<Json> items;
     context.services.catalog.read([&](const catalog::View& view) {
         view.each<SecretRecord>(
-            {.parent = catalog::secret_parent(SecretStore::kDefaultStore, name)},
+            {.parent = catalog::secret_parent(store_of(context), name)},
             [&](const SecretRecord& record) {
                 items.push_back(secret_bundle(context, record));
                 return true;
@@ -167,12 +173,12 @@ Reply delete_secret(const RequestContext& context) {
     const SecretStore& secrets = context.services.secrets;
     Json bundle;
     context.services.catalog.write([&](catalog::Transaction& transaction) {
-        const auto record = secrets.find(transaction, SecretStore::kDefaultStore, name);
+        const auto record = secrets.find(transaction, store_of(context), name);
         if (!record) {
             throw no_such_secret(name);
         }
         bundle = secret_bundle(context, *record);
-        context.services.secrets.remove(transaction, SecretStore::kDefaultStore, name);
+        context.services.secrets.remove(transaction, store_of(context), name);
     });
     // Gone at once: this store keeps no deleted secrets.
     const std::int64_t now = unix_seconds(context.services.clock.now());
@@ -188,6 +194,7 @@ void add_secret_routes(std::vector<Route>& routes) {
     const auto add =
         [&](Verb verb, std::string pattern, std::string action, std::string summary, Handler handler
         ) {
+            const bool reads_value = action == "getSecret/action";
             routes.push_back(Route{
                 .verb = verb,
                 .pattern = std::move(pattern),
@@ -196,6 +203,7 @@ void add_secret_routes(std::vector<Route>& routes) {
                 .handler = std::move(handler),
                 .body = verb == Verb::kPut ? BodyRule::kRequired : BodyRule::kNone,
                 .api_version = ApiVersion::kExempt,
+                .auditing = reads_value ? Auditing::kAlways : Auditing::kByVerb,
             });
         };
     add(Verb::kGet,
