@@ -5,6 +5,7 @@
 #include "control/resource_id.h"
 #include "control/routes/lookup.h"
 #include "control/routes/providers/data_protection/vault_settings.h"
+#include "jobs/credentials.h"
 
 #include <fmt/format.h>
 
@@ -200,16 +201,20 @@ Json extended_info(const JobRecord& job) {
     return out;
 }
 
-/// What the datasource's id says of its owner; all null when it is no id.
 void add_source(const JobRecord& job, Json& properties) {
-    const auto source = ResourceId::try_parse(job.datasource_id);
+    for (const char* name :
+         {"dataSourceName", "dataSourceSetName", "sourceResourceGroup", "sourceSubscriptionID"}) {
+        properties[name] = nullptr;  // A job of the vault itself has no source.
+    }
+    if (!job.datasource_id.empty()) {
+        const auto source = jobs::parse_datasource_id(job.datasource_id, "dataSourceId");
+        properties["dataSourceName"] = source.database.value_or(source.server_name);
+        properties["sourceResourceGroup"] = source.resource_group;
+        properties["sourceSubscriptionID"] = source.subscription_id;
+    }
     properties["dataSourceId"] = text_or_null(job.datasource_id);
-    properties["dataSourceName"] = source ? Json(source->name()) : Json{};
-    properties["dataSourceSetName"] = nullptr;
     properties["dataSourceType"] = text_or_null(job.datasource_type);
     properties["dataSourceLocation"] = text_or_null(job.location);
-    properties["sourceResourceGroup"] = source ? text_or_null(source->group_name()) : Json{};
-    properties["sourceSubscriptionID"] = source ? text_or_null(source->subscription_id()) : Json{};
 }
 
 void add_stores(const JobRecord& job, Json& properties) {

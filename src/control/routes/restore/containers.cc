@@ -95,6 +95,7 @@ void add_restore_container_routes(std::vector<Route>& routes) {
         .summary = "Fetches a restored file; ranges are honoured.",
         .handler = get_file,
         .api_version = ApiVersion::kExempt,
+        .auditing = Auditing::kAlways,
     });
 }
 

@@ -93,7 +93,7 @@ Reply put_group(const RequestContext& context) {
         );
         const auto existing = transaction.get<ResourceGroupRecord>(id.key());
         check_preconditions(
-            context.request, existing ? std::optional{quote_etag(existing->etag)} : std::nullopt
+            context.request, existing ? std::optional{existing->etag} : std::nullopt
         );
         created = !existing.has_value();
         const std::string& fallback = context.services.config.service.location;
@@ -126,7 +126,7 @@ Reply patch_group(const RequestContext& context) {
     ResourceGroupRecord group;
     context.services.catalog.write([&](catalog::Transaction& transaction) {
         group = require_group(transaction, context);
-        check_preconditions(context.request, quote_etag(group.etag));
+        check_preconditions(context.request, group.etag);
         if (tags) {
             group.tags = *tags;
             transaction.put(group);
@@ -138,7 +138,7 @@ Reply patch_group(const RequestContext& context) {
 Reply delete_group(const RequestContext& context) {
     context.services.catalog.write([&](catalog::Transaction& transaction) {
         const ResourceGroupRecord group = require_group(transaction, context);
-        check_preconditions(context.request, quote_etag(group.etag));
+        check_preconditions(context.request, group.etag);
         const auto vaults = transaction.count<VaultRecord>({.parent = group.id});
         const auto servers = transaction.count<ServerRecord>({.parent = group.id});
         if (vaults + servers != 0) {

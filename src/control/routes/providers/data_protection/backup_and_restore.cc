@@ -6,6 +6,8 @@
 #include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
 #include "control/services.h"
+#include "jobs/containers.h"
+#include "jobs/credentials.h"
 #include "jobs/engine.h"
 #include "jobs/requests.h"
 
@@ -70,10 +72,23 @@ Reply start_backup(const RequestContext& context) {
     });
 }
 
+/// What is wrong with the target and can be told at once, before there is a job that fails.
+void check_target(const RequestContext& context, const jobs::RestoreRequest& request) {
+    if (const auto* files = std::get_if<jobs::FilesTarget>(&request.target)) {
+        (void)context.services.containers.open(files->url);
+    } else if (const auto* server = std::get_if<jobs::ServerTarget>(&request.target)) {
+        (void)context.services.credentials.resolve(server->datasource_id, server->secret_uri);
+    } else {
+        const auto& items = std::get<jobs::ItemsTarget>(request.target);
+        (void)context.services.credentials.resolve(items.datasource_id, items.secret_uri);
+    }
+}
+
 Reply start_restore(const RequestContext& context) {
     const Place place = require_place(context);
     const jobs::RestoreRequest request =
         jobs::parse_restore_request(context.body, "", place.instance.id, requester_of(context));
+    check_target(context, request);
     return register_job(context, place.vault, "restore", [&](catalog::Transaction& transaction) {
         return context.services.jobs.submit_restore(transaction, request);
     });

@@ -146,9 +146,7 @@ Reply put_instance(const RequestContext& context) {
     record.name = context.path.at("backupInstanceName");
     record.id = child_id(vault.id, "backupInstances", record.name);
     const auto existing = context.services.catalog.get<InstanceRecord>(record.id);
-    check_preconditions(
-        context.request, existing ? std::optional{quote_etag(existing->etag)} : std::nullopt
-    );
+    check_preconditions(context.request, existing ? std::optional{existing->etag} : std::nullopt);
     if (existing) {
         record.id = existing->id;
         record.name = existing->name;
@@ -224,7 +222,7 @@ Reply delete_instance(const RequestContext& context) {
     if (!instance || instance->soft_deleted) {
         return Reply::empty(204);
     }
-    check_preconditions(context.request, quote_etag(instance->etag));
+    check_preconditions(context.request, instance->etag);
     const auto rule = context.api_version >= kSoftDeleteAlwaysFrom
                           ? ProtectionService::SoftDeleteRule::kAlways
                           : ProtectionService::SoftDeleteRule::kAsVault;

@@ -21,7 +21,7 @@ using catalog::PolicyRecord;
 using catalog::VaultRecord;
 
 constexpr NameRule kPolicyRule{
-    .what = "backup policy", .length_min = 3, .length_max = 150, .extra_characters = "-_"
+    .what = "backup policy", .length_min = 1, .length_max = 150, .extra_characters = "-_"
 };
 constexpr std::int64_t kSimulatedRunsDefault = 20;
 constexpr std::int64_t kSimulatedRunsMax = 10'000;
@@ -61,9 +61,7 @@ PolicyRecord store_policy(
     const std::string& name = context.path.at("backupPolicyName");
     const std::string id = child_id(vault.id, "backupPolicies", name);
     const auto existing = transaction.get<PolicyRecord>(id);
-    check_preconditions(
-        context.request, existing ? std::optional{quote_etag(existing->etag)} : std::nullopt
-    );
+    check_preconditions(context.request, existing ? std::optional{existing->etag} : std::nullopt);
     if (existing && existing->properties == properties) {
         return *existing;
     }
@@ -113,7 +111,7 @@ Reply delete_policy(const RequestContext& context) {
         if (!policy) {
             return;
         }
-        check_preconditions(context.request, quote_etag(policy->etag));
+        check_preconditions(context.request, policy->etag);
         ErrorText in_use{
             .message =
                 "Cannot delete the backup policy as one or more backup instances have been "
@@ -213,6 +211,7 @@ void add_backup_policy_routes(std::vector<Route>& routes) {
         .summary = "Computes the next runs with tag and expiry, and how many points will be held.",
         .handler = simulate_policy,
         .body = BodyRule::kOptional,
+        .auditing = Auditing::kNever,
     });
 }
 

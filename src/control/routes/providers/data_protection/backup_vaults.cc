@@ -268,7 +268,7 @@ VaultRecord change_vault(
     context.services.catalog.read([&](const catalog::View& view) {
         before = require_vault(view, context);
     });
-    check_preconditions(context.request, quote_etag(before.etag));
+    check_preconditions(context.request, before.etag);
     VaultRecord after = before;
     apply_body(context, body, after, ignored);
     return context.services.protection.update_vault(after, [&](catalog::Transaction& transaction) {
@@ -340,7 +340,7 @@ Reply delete_vault(const RequestContext& context) {
     if (!vault) {
         return Reply::empty(204);
     }
-    check_preconditions(context.request, quote_etag(vault->etag));
+    check_preconditions(context.request, vault->etag);
     OperationSpec spec = vault_operation(*vault, "deleteVault");
     spec.status_place = StatusPlace::kLocation;
     std::string operation;
@@ -425,6 +425,7 @@ void add_backup_vault_routes(std::vector<Route>& routes) {
         .summary = "Tells whether a vault's name is valid and free.",
         .handler = check_name,
         .body = BodyRule::kRequired,
+        .auditing = Auditing::kNever,
     });
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "control/resource_id.h"
+#include "jobs/credentials.h"
 #include "protection/datasource.h"
 
 #include <fmt/format.h>
@@ -44,7 +45,8 @@ void read_datasource(
     const JsonReader source = properties.member("dataSourceInfo");
     Json info = read_source(source, ignored);
     const JsonReader id = source.member("resourceID");
-    record.datasource_id = ResourceId::parse(id.as_string(), id.path()).text();
+    const jobs::DatasourceName name = jobs::parse_datasource_id(id.as_string(), id.path());
+    record.datasource_id = id.as_string();
 
     const auto type = source.optional_member("datasourceType");
     const auto kind = type ? protection::parse_datasource_type(type->as_string()) : std::nullopt;
@@ -68,7 +70,7 @@ void read_datasource(
         info["objectType"] = "Datasource";
     }
     if (!info.contains("resourceName")) {
-        info["resourceName"] = ResourceId::parse(id.as_string(), id.path()).name();
+        info["resourceName"] = name.database.value_or(name.server_name);
     }
     record.properties["dataSourceInfo"] = std::move(info);
     if (const auto set = properties.optional_member("dataSourceSetInfo")) {

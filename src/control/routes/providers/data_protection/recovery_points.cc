@@ -147,6 +147,7 @@ void add_recovery_point_routes(std::vector<Route>& routes) {
         .summary = "Lists the time ranges of continuous backup; empty for single points.",
         .handler = find_time_ranges,
         .body = BodyRule::kRequired,
+        .auditing = Auditing::kNever,
     });
 }
 

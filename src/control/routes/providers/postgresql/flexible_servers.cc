@@ -285,9 +285,7 @@ Reply store_server(const RequestContext& context) {
                 );
         const auto before = is_patch ? std::optional{require_server(transaction, context)}
                                      : transaction.get<ServerRecord>(id.key());
-        check_preconditions(
-            context.request, before ? std::optional{quote_etag(before->etag)} : std::nullopt
-        );
+        check_preconditions(context.request, before ? std::optional{before->etag} : std::nullopt);
         server = before.value_or(ServerRecord{});
         created = !before.has_value();
         if (created) {
@@ -344,7 +342,7 @@ Reply delete_server(const RequestContext& context) {
         if (!server) {
             return;
         }
-        check_preconditions(context.request, quote_etag(server->etag));
+        check_preconditions(context.request, server->etag);
         transaction.each<InstanceRecord>({}, [&](const InstanceRecord& instance) {
             if (is_protecting(instance, *server)) {
                 throw Error{

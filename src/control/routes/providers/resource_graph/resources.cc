@@ -324,6 +324,7 @@ void add_resource_graph_routes(std::vector<Route>& routes) {
         .handler = post_query,
         .body = BodyRule::kRequired,
         .access = Access::kAuthenticated,
+        .auditing = Auditing::kNever,
     });
 }
 
