@@ -87,6 +87,11 @@ SecretRecord SecretStore::set(
             }
         };
     }
+    // The newest stays the newest when the wall clock stood still or went back since the last one.
+    Instant created_at = clock_.now();
+    if (const auto last = find(transaction, store, name)) {
+        created_at = std::max(created_at, last->created_at + std::chrono::microseconds{1});
+    }
     SecretRecord record{
         .store = to_lower(store),
         .name = std::string{name},
@@ -94,7 +99,7 @@ SecretRecord SecretStore::set(
         .sealed = {},
         .content_type = properties.content_type,
         .tags = properties.tags,
-        .created_at = clock_.now(),
+        .created_at = created_at,
         .modified_at = {},
         .etag = {},
     };
