@@ -386,7 +386,7 @@ class TokenTest : public DispatcherTest {};
 TEST_F(TokenTest, only_a_hash_is_kept) {
     const auto records = plane.catalog->list<catalog::TokenRecord>();
     ASSERT_EQ(records.size(), 1U);
-    const std::string secret = plane.owner_token.substr(plane.owner_token.rfind('_') + 1);
+    const std::string secret = plane.owner_token.substr(3 + 16 + 1);  // It may hold a `_` itself.
     EXPECT_EQ(records[0].hash.size(), 64U);
     EXPECT_EQ(Json(records[0]).dump().find(secret), std::string::npos);
     EXPECT_EQ(plane.owner_token.size(), 3U + 16 + 1 + 43);
