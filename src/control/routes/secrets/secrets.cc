@@ -3,6 +3,7 @@
 #include "catalog/catalog.h"
 #include "catalog/secret_store.h"
 #include "control/arm.h"
+#include "control/routes/documents.h"
 #include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
 #include "control/services.h"
@@ -33,7 +34,19 @@ Json attributes_of(const SecretRecord& record) {
 /// The store is the first label of the host that the client asked for, as in Key Vault's URLs; the
 /// server's own name or address means the default store. The same reading as of a secret's URI.
 std::string store_of(const RequestContext& context) {
-    return SecretStore::parse_uri(context.base_url + "/secrets/any").store;
+    std::string store = SecretStore::parse_uri(context.base_url + "/secrets/any").store;
+    if (store == kServerSecretStore) {
+        // The passwords of registrations are write-only, whatever the Host header says.
+        throw Error{
+            ErrorKind::kResourceNotFound,
+            ErrorText{
+                .message = fmt::format("There is no key vault '{}'.", store),
+                .target = "Host",
+                .recommended_actions = {"Ask the server by its own name, or name another vault."},
+            }
+        };
+    }
+    return store;
 }
 
 /// Without the value; `id` names the version or, in a list, the secret.
@@ -145,8 +158,7 @@ Reply set_secret(const RequestContext& context) {
 Reply list_secrets(const RequestContext& context) {
     std::vector<Json> items;
     context.services.catalog.read([&](const catalog::View& view) {
-        for (const SecretRecord& record :
-             context.services.secrets.list(view, store_of(context))) {
+        for (const SecretRecord& record : context.services.secrets.list(view, store_of(context))) {
             items.push_back(secret_item(context, record));
         }
     });

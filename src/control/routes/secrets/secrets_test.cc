@@ -51,6 +51,23 @@ TEST_F(Secrets, ReadingAValueLeavesATrace) {
     );
 }
 
+TEST_F(Secrets, AVaultIsTheFirstLabelOfTheHost) {
+    Headers other;
+    other.set("Host", "kv1.vault.example:8443");
+    ASSERT_EQ(call("PUT", "/secrets/db", {{"value", "one"}}, other).status, 200);
+    ASSERT_EQ(put("/secrets/db", {{"value", "default"}}).status, 200);
+    EXPECT_EQ(call("GET", "/secrets/db", nullptr, other).body["value"], "one");
+    EXPECT_EQ(get("/secrets/db").body["value"], "default");
+}
+
+TEST_F(Secrets, NoHostHeaderReachesThePasswordsOfRegistrations) {
+    make_server();
+    Headers inside;
+    inside.set("Host", "registered-servers.holdfast.internal");
+    EXPECT_EQ(call("GET", "/secrets", nullptr, inside).status, 404);
+    EXPECT_EQ(call("PUT", "/secrets/db", {{"value", "x"}}, inside).status, 404);
+}
+
 TEST_F(Secrets, ADisabledSecretIsNotRead) {
     ASSERT_EQ(
         put("/secrets/db", {{"value", "pw"}, {"attributes", {{"enabled", false}}}}).status, 200

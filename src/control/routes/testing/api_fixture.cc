@@ -297,7 +297,7 @@ struct ApiFixture::Stack {
         services,
         all_routes(),
         {&authenticator},
-        DispatcherSettings{.public_url = "https://localhost:8443", .fallback_origin = {}}
+        DispatcherSettings{.public_url = {}, .fallback_origin = "https://localhost:8443"}
     };
 };
 
