@@ -64,6 +64,7 @@ Engine::~Engine() {
 
 void Engine::start() {
     state_->queue.fail_orphans();
+    fail_interrupted_configurations(state_->parts);
     settle_with_repositories(state_->parts);
     state_->started = true;
     state_->queue.start();

@@ -477,7 +477,7 @@ InstanceRecord ProtectionService::finish_protection(
         instance = require_instance(transaction, instance_id);
         move(instance, failure ? ProtectionEvent::kConfigureFailed : ProtectionEvent::kConfigured);
         instance.provisioning_state = failure ? "Failed" : "Succeeded";
-        instance.protection_error = failure ? user_error(*failure, new_guid()) : Json{nullptr};
+        instance.protection_error = failure ? user_error(*failure, new_guid()) : Json(nullptr);
         transaction.put(instance);
     });
     if (failure) {

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "jobs/point_metadata.h"
 #include "jobs/repositories.h"
+#include "jobs/user_error.h"
 #include "protection/instance_state.h"
 
 #include <algorithm>
@@ -168,9 +169,29 @@ void report_missing(
     );
 }
 
+/// A removal that was interrupted after its state record: the rest of it is done now.
+void complete_removals(
+    vault::Repository& repository, const vault::StateLog& states, vault::PointList& points
+) {
+    std::set<vault::PointId> deleted;
+    for (const vault::StoredStateRecord& stored : states.records) {
+        if (stored.record.kind == vault::StateKind::kPointDeleted && stored.record.point) {
+            deleted.insert(*stored.record.point);
+        }
+    }
+    std::erase_if(points.points, [&](const vault::PointSummary& point) {
+        if (!deleted.contains(point.id)) {
+            return false;
+        }
+        log_warning("A removal is completed", {{"point", point.id.to_string()}});
+        repository.remove_point(point.id, R"({"reason":"completed after an interruption"})", {});
+        return true;
+    });
+}
+
 void settle_vault(const EngineParts& parts, const catalog::VaultRecord& vault) {
     const auto repository = parts.repositories.open(vault);
-    const vault::PointList points = repository->list_points({});
+    vault::PointList points = repository->list_points({});
     std::uint64_t known = 0;
     parts.catalog.read([&](const catalog::View& view) {
         if (const auto text = view.setting(sequence_setting(vault))) {
@@ -179,6 +200,7 @@ void settle_vault(const EngineParts& parts, const catalog::VaultRecord& vault) {
     });
     const std::uint64_t after = known > kStatesReplayed ? known - kStatesReplayed : 0;
     const vault::StateLog states = repository->read_states(after, {});
+    complete_removals(*repository, states, points);
     std::size_t adopted = 0;
     parts.catalog.write([&](catalog::Transaction& transaction) {
         adopted = adopt_points(transaction, vault, points);
@@ -225,6 +247,35 @@ void apply_states(
             );
         }
     }
+}
+
+void fail_interrupted_configurations(const EngineParts& parts) {
+    const Error reason{
+        ErrorKind::kInterrupted,
+        ErrorText{
+            .message = "The configuration of protection was interrupted: the service stopped while "
+                       "it ran.",
+            .recommended_actions =
+                {"Create or update the backup instance again with the same request."},
+        }
+    };
+    parts.catalog.write([&](catalog::Transaction& transaction) {
+        const auto begun = transaction.list<catalog::InstanceRecord>(
+            catalog::Query{.states = {"ConfiguringProtection", "UpdatingProtection"}}
+        );
+        for (catalog::InstanceRecord instance : begun) {
+            const auto change = protection::transition(
+                protection::parse_protection_state(instance.state),
+                protection::ProtectionEvent::kConfigureFailed
+            );
+            if (const auto* moved = std::get_if<protection::Moved>(&change)) {
+                instance.state = std::string{protection::to_string(moved->to)};
+            }
+            instance.provisioning_state = "Failed";
+            instance.protection_error = user_error(reason, instance.id);
+            transaction.put(instance);
+        }
+    });
 }
 
 void settle_with_repositories(const EngineParts& parts) {

@@ -12,6 +12,10 @@ namespace holdfast::jobs {
 /// rolled forward. A vault that can't be opened is logged and left.
 void settle_with_repositories(const EngineParts& parts);
 
+/// Instances whose configuration was under way when the former process ended: it is said to have
+/// failed, and the same PUT makes it well.
+void fail_interrupted_configurations(const EngineParts& parts);
+
 /// Applies state records, in order, to the instances and points of one vault. Idempotent: the last
 /// word on each counts.
 void apply_states(
