@@ -363,7 +363,7 @@ TEST_F(JobsE2eTest, CancelInTheMiddleEndsTheDumpAndLeavesNothing) {
     const std::string database = server().create_database("cancel");
     server().sql(database, "CREATE TABLE t(x int)");
     const std::string instance = service.protect("cancel", database);
-    TableLock lock{server(), database, "t"};
+    TableLock lock{server(), database, "public.t"};
     const std::string id = service.submit_backup(instance);
     lock.wait_for_waiter(service.clock);
     EXPECT_EQ(service.engine.cancel(id), Engine::CancelOutcome::kRequested);
@@ -391,7 +391,7 @@ TEST_F(JobsE2eTest, ALostServerEndsTheJobWithPostgresqlsMessage) {
     const std::string instance = service.protect("lost", database);
     std::string id;
     {
-        TableLock lock{source, database, "t"};
+        TableLock lock{source, database, "public.t"};
         id = service.submit_backup(instance);
         lock.wait_for_waiter(service.clock);
         source.kill();
@@ -447,7 +447,7 @@ TEST_F(JobsE2eTest, KilledInTheMiddleTheJobIsFailedAfterTheRestart) {
         instance = service.protect("killed", database);
     }
     {
-        TableLock lock{server(), database, "z"};
+        TableLock lock{server(), database, "public.z"};
         Process child = Process::start(ProcessSpec{
             .program = "/proc/self/exe",
             .arguments = {"--run-backup", home_.path().string(), instance},
