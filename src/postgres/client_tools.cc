@@ -238,6 +238,7 @@ ToolConnection::ToolConnection(const ConnectionParameters& parameters) {
         {"connect_timeout", std::to_string(parameters.connect_timeout.count())},
         {"keepalives_idle", "30"},
         {"application_name", parameters.application_name},
+        {"options", parameters.options},
     });
     if (root.in_memory()) {
         root_certificate_ = root.take();

@@ -224,6 +224,7 @@ ConnectionHandle start_connection(
     add("connect_timeout", timeout.c_str());
     add("keepalives_idle", "30");
     add("application_name", parameters.application_name.c_str());
+    add("options", parameters.options.c_str());
     add(nullptr, nullptr);
     constexpr int kNoExpansion = 0;  // A database named `postgresql://h/` is a name.
     ConnectionHandle connection{PQconnectStartParams(keywords.data(), values.data(), kNoExpansion)};

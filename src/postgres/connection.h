@@ -35,6 +35,9 @@ struct ConnectionParameters {
     std::string ssl_root_cert;
     std::chrono::seconds connect_timeout{15};
     std::string application_name = "holdfast";
+    /// libpq's `options`: `-c name=value` for the session. Some connection poolers refuse a session
+    /// that has any.
+    std::string options;
 
     [[nodiscard]] ConnectionParameters clone() const;
     [[nodiscard]] ConnectionParameters with_database(std::string_view name) const;

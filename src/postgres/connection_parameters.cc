@@ -109,6 +109,7 @@ ConnectionParameters ConnectionParameters::clone() const {
     copy.ssl_root_cert = ssl_root_cert;
     copy.connect_timeout = connect_timeout;
     copy.application_name = application_name;
+    copy.options = options;
     return copy;
 }
 

@@ -235,11 +235,11 @@ public:
     )
         : target_{target},
           database_{target.with_database(options.target_database)},
+          tools_{tools},
           source_{source},
           plan_{plan},
           options_{options},
-          meter_{options, plan.data_bytes()},
-          pg_restore_{database_, tools, options, meter_} {}
+          meter_{options, plan.data_bytes()} {}
 
     LogicalRestore run(Connection& maintenance) {
         if (plan_.creates_database()) {
@@ -247,6 +247,7 @@ public:
         } else {
             result_.database_oid = plan_.target().database->oid;
         }
+        pg_restore_.emplace(database_, tools_, options_, meter_);
         if (plan_.composer() != nullptr) {
             restore_pre_data();
             restore_data();
@@ -254,11 +255,14 @@ public:
         } else {
             restore_whole_archive();
         }
-        if (plan_.creates_database()) {
-            set_properties(maintenance);
-        }
+        // Before the properties: a read-only database or one without free connections can't be
+        // analyzed.
         if (options_.analyze == Analyze::kYes) {
             analyze();
+        }
+        if (plan_.creates_database()) {
+            make_durable(maintenance);
+            set_properties(maintenance);
         }
         result_.database = options_.target_database;
         result_.bytes = meter_.bytes_done();
@@ -318,6 +322,36 @@ private:
         result_.done.push_back(
             fmt::format("created database {} (OID {})", quote_identifier(name), made->oid)
         );
+        spare_syncs();
+    }
+
+    /// Nobody misses a database that is lost half-restored, so its sessions need not wait for the
+    /// disk at every statement; make_durable() does so once. Not through a pooler that refuses
+    /// session options.
+    void spare_syncs() {
+        ConnectionParameters spared = database_.clone();
+        spared.options = "-c synchronous_commit=off";
+        const bool accepted = run_boundary(
+            [&] {
+                [[maybe_unused]] const Connection probe = Connection::open(spared, options_.stop);
+            },
+            [](const Error&) {}
+        );
+        if (accepted) {
+            database_ = std::move(spared);
+        }
+    }
+
+    /// A commit that waits for the disk takes all earlier ones with it.
+    void make_durable(Connection& maintenance) {
+        static_cast<void>(maintenance.execute(
+            fmt::format(
+                "ALTER DATABASE {} WITH CONNECTION LIMIT {}",
+                quote_identifier(options_.target_database),
+                plan_.whole_database() ? plan_.settings().connection_limit : -1
+            ),
+            {.stop = options_.stop}
+        ));
     }
 
     [[nodiscard]] FileDescriptor table_of_contents(ComposeShape shape) const {
@@ -332,12 +366,12 @@ private:
         const FileDescriptor toc = table_of_contents(ComposeShape::kPreData);
         if (plan_.creates_database()) {
             make_schemas();
-            pg_restore_.run({"pre-data"}, toc, options_.stop);
+            pg_restore_->run({"pre-data"}, toc, options_.stop);
         } else {
             // Others use this database: all of it appears at once or not at all, and from here on
             // it can be told what is ours.
             make_schemas();
-            pg_restore_.run({"pre-data", {"--single-transaction"}}, toc, options_.stop);
+            pg_restore_->run({"pre-data", {"--single-transaction"}}, toc, options_.stop);
             remember_objects();
         }
         result_.done.emplace_back("restored definitions");
@@ -375,7 +409,7 @@ private:
             ComposePlan part = plan_.compose_plan(ComposeShape::kPipe);
             part.entries = std::move(share.entries);
             crew.start([this, part = std::move(part)](const std::stop_token& stop) {
-                pg_restore_.run_fed(
+                pg_restore_->run_fed(
                     {"data"}, [&](ByteSink& sink) { plan_.composer()->compose(part, sink); }, stop
                 );
             });
@@ -388,7 +422,7 @@ private:
         meter_.begin_step("post-data");
         const FileDescriptor toc = table_of_contents(ComposeShape::kPostData);
         const std::size_t workers = std::max<std::size_t>(options_.workers, 1);
-        pg_restore_.run({"post-data", {fmt::format("--jobs={}", workers)}}, toc, options_.stop);
+        pg_restore_->run({"post-data", {fmt::format("--jobs={}", workers)}}, toc, options_.stop);
         result_.done.emplace_back("restored indexes, constraints and triggers");
     }
 
@@ -401,7 +435,7 @@ private:
                 sink.write(ByteSpan{buffer}.first(count));
             }
         };
-        pg_restore_.run_fed({""}, feed, options_.stop);
+        pg_restore_->run_fed({""}, feed, options_.stop);
         result_.done.emplace_back("restored the archive");
     }
 
@@ -520,12 +554,13 @@ private:
     }
 
     const ConnectionParameters& target_;
-    const ConnectionParameters database_;
+    ConnectionParameters database_;
+    const ToolSet& tools_;
     const StreamSource& source_;
     const RestorePlan& plan_;
     const RestoreOptions& options_;
     ProgressMeter meter_;
-    PgRestore pg_restore_;
+    std::optional<PgRestore> pg_restore_;
     std::vector<MadeObject> made_;
     LogicalRestore result_;
 };

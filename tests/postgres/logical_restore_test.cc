@@ -138,7 +138,7 @@ TEST_F(LogicalRestoreTest, RestoresAWholeDatabaseAsItWas) {
     EXPECT_EQ(
         steps,
         (std::vector<std::string>{
-            "create", "pre-data", "data", "post-data", "properties", "analyze"
+            "create", "pre-data", "data", "post-data", "analyze", "properties"
         })
     );
     EXPECT_EQ(first_difference(sample().fingerprint, fingerprint(server, "restored whole")), "");
