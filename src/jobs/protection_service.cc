@@ -98,6 +98,24 @@ void require_free_datasource(const catalog::View& view, const InstanceRecord& wa
     );
 }
 
+/// Two writers read the same row: the second must not undo the first unseen. A row that was made up
+/// afresh has no etag and asks for nothing.
+void require_unchanged(
+    std::string_view present_etag, std::string_view read_etag, const std::string& id
+) {
+    if (read_etag.empty() || read_etag == present_etag) {
+        return;
+    }
+    throw Error{
+        ErrorKind::kConflict,
+        ErrorText{
+            .message = "The resource was changed by another request at the same time.",
+            .target = id,
+            .recommended_actions = {"Read it again and repeat the change on what it is now."},
+        }
+    };
+}
+
 Json document(const Requester& requester, std::string_view state) {
     return Json{
         {"principalId", requester.principal_id},
@@ -296,6 +314,7 @@ VaultRecord ProtectionService::update_vault(
     }
     catalog_.write([&](catalog::Transaction& transaction) {
         const VaultRecord now = require_vault(transaction, vault.id);
+        require_unchanged(now.etag, vault.etag, vault.id);
         vault.repository_id = now.repository_id;
         vault.repository_directory = now.repository_directory;
         vault.created_at = now.created_at;
@@ -440,6 +459,7 @@ void ProtectionService::take_over(
             }
         };
     }
+    require_unchanged(present.etag, wanted.etag, present.id);
     const bool new_policy = !equal_ignoring_case(present.policy_id, wanted.policy_id);
     wanted.id = present.id;
     wanted.name = present.name;

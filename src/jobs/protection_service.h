@@ -45,9 +45,10 @@ public:
     catalog::VaultRecord create_vault(
         catalog::VaultRecord vault, const AlsoWrite& also = {}, std::stop_token stop = {}
     );
-    /// Puts a changed vault. Refuses what Azure refuses: soft delete from AlwaysOn, immutability
-    /// from Locked (kSoftDeleteChangeRefused, kImmutabilityChangeRefused). A raised immutability is
-    /// recorded in the repository first.
+    /// Puts a changed vault; kConflict when its etag is no longer the stored one. Refuses what
+    /// Azure refuses: soft delete from AlwaysOn, immutability from Locked
+    /// (kSoftDeleteChangeRefused, kImmutabilityChangeRefused). A raised immutability is recorded in
+    /// the repository first.
     catalog::VaultRecord update_vault(
         catalog::VaultRecord vault, const AlsoWrite& also = {}, std::stop_token stop = {}
     );

@@ -150,6 +150,8 @@ Reply put_instance(const RequestContext& context) {
     if (existing) {
         record.id = existing->id;
         record.name = existing->name;
+        // Judged again, in the transaction, when the client made it a condition.
+        record.etag = context.request.headers.has("If-Match") ? existing->etag : std::string{};
     } else {
         require_name(record.name, kInstanceRule);
     }
