@@ -14,6 +14,7 @@
 #include "control/routes/route_groups.h"
 #include "control/services.h"
 #include "jobs/protection_service.h"
+#include "jobs/repositories.h"
 
 #include <fmt/format.h>
 
@@ -69,8 +70,16 @@ Json document_of(const RequestContext& context, const VaultRecord& vault) {
     return document;
 }
 
+/// One vault by itself also says what its owner must know of its repository.
 Reply vault_reply(const RequestContext& context, const VaultRecord& vault) {
-    Reply reply = Reply::ok(document_of(context, vault));
+    Json document = document_of(context, vault);
+    const jobs::RepositoryStatus status = context.services.repositories.status(vault);
+    document["properties"]["holdfast"] = Json{
+        {"usable", status.usable},
+        {"recoveryKitWritten", status.recovery_kit_written},
+        {"warnings", status.warnings}
+    };
+    Reply reply = Reply::ok(std::move(document));
     reply.headers.set("ETag", quote_etag(vault.etag));
     return reply;
 }

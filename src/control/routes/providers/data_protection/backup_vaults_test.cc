@@ -1,5 +1,8 @@
 #include "control/routes/testing/api_fixture.h"
 
+#include <atomic>
+#include <thread>
+
 namespace holdfast::control {
 namespace {
 
@@ -31,6 +34,8 @@ TEST_F(BackupVaults, CreateAnswersAsAzureDoes) {
     EXPECT_EQ(shown["properties"]["isVaultProtectedByResourceGuard"], false);
     EXPECT_EQ(shown["properties"]["secureScore"], "None");
     EXPECT_EQ(shown["properties"]["bcdrSecurityLevel"], "Poor");
+    EXPECT_EQ(shown["properties"]["holdfast"]["usable"], true);
+    EXPECT_EQ(shown["properties"]["holdfast"]["warnings"].size(), 1U);  // No recovery kit yet.
     // The group was made with it.
     EXPECT_EQ(get(group()).status, 200);
 }
@@ -55,6 +60,26 @@ TEST_F(BackupVaults, AnUpdateKeepsTheIdentity) {
     EXPECT_FALSE(put(vault(), whole).body.contains("identity"));
     whole["identity"] = {{"type", "SystemAssigned"}};
     EXPECT_EQ(put(vault(), whole).body["identity"]["principalId"], principal);
+}
+
+TEST_F(BackupVaults, OfTwoWritersAtOnceNoneIsUndoneUnseen) {
+    make_vault();
+    std::vector<std::thread> writers;
+    std::atomic<int> done = 0;
+    std::atomic<int> refused = 0;
+    for (int i = 0; i < 4; ++i) {
+        writers.emplace_back([&, i] {
+            const Json body{{"tags", {{fmt::format("writer{}", i), "1"}}}};
+            const int status = call("PATCH", vault(), body).status;
+            (status == 200 ? done : refused) += 1;
+            EXPECT_THAT(status, testing::AnyOf(200, 409));
+        });
+    }
+    for (std::thread& writer : writers) {
+        writer.join();
+    }
+    EXPECT_GE(done, 1);
+    EXPECT_EQ(done + refused, 4);
 }
 
 TEST_F(BackupVaults, PatchChangesOnlyWhatItNames) {

@@ -266,6 +266,7 @@ Json apply_vault_settings(
          "secureScore",
          "bcdrSecurityLevel",
          "replicatedRegions",
+         "holdfast",
          "resourceGuardOperationRequests"}
     );
     Json out = existing.is_object() ? existing : Json::object();
