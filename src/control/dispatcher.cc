@@ -217,7 +217,10 @@ Reply Dispatcher::handle(Request request) noexcept {
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(
         services_.clock.steady_now() - trace.started
     );
-    log_info(
+    // Probes come every few seconds and say nothing.
+    const bool probe =
+        trace.route != nullptr && trace.route->access == Access::kAnonymous && reply.status < 300;
+    log(probe ? LogLevel::kDebug : LogLevel::kInfo,
         "request",
         {{"method", trace.request.method},
          {"path", path_only(trace.request)},
@@ -226,8 +229,7 @@ Reply Dispatcher::handle(Request request) noexcept {
          {"principal", trace.principal.object_id},
          {"peer", trace.request.peer_address},
          {"ms", fmt::format("{:.1f}", static_cast<double>(took.count()) / 1000)},
-         {"correlation_id", trace.request.correlation_id}}
-    );
+         {"correlation_id", trace.request.correlation_id}});
     return reply;
 }
 

@@ -415,7 +415,7 @@ TEST_F(TokenTest, ends_with_revocation_expiry_or_the_principal) {
 
     std::string expiring;
     plane.catalog->write([&](catalog::Transaction& transaction) {
-        const auto owner = transaction.list<catalog::TokenRecord>().front();
+        const auto owner = *transaction.get<catalog::TokenRecord>(plane.owner_token.substr(3, 16));
         expiring = plane.tokens
                        .issue(
                            transaction,

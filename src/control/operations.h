@@ -20,8 +20,9 @@ namespace holdfast::control {
 /// Where the status URL of an operation lies.
 enum class StatusPlace {
     kVault,  ///< `{vault}/operationStatus/{id}`
-    kLocation,  ///< `{group}/providers/Microsoft.DataProtection/locations/{location}/operationStatus/{id}`:
-                ///< for deleting the vault itself.
+    /// `{group}/providers/Microsoft.DataProtection/locations/{location}/operationStatus/{id}`: for
+    /// deleting the vault itself.
+    kLocation,
 };
 
 /// What an operation works on and how it is shown.

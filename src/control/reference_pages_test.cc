@@ -11,6 +11,7 @@ namespace {
 using testing::expect_committed;
 
 TEST(ReferencePages, are_up_to_date) {
+    expect_committed("docs/api.md", describe_api());
     expect_committed("docs/errors.md", describe_errors());
     expect_committed("docs/operating/configuration.md", describe_config());
 }

@@ -114,6 +114,39 @@ void bind(
     }
 }
 
+struct Abbreviation {
+    std::string_view word;
+    std::string_view path;
+};
+/// Longest first.
+constexpr Abbreviation kAbbreviations[] = {
+    {"INSTANCE",
+     "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}/providers/"
+     "Microsoft.DataProtection/backupVaults/{vaultName}/backupInstances/{backupInstanceName}"},
+    {"VAULT",
+     "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}/providers/"
+     "Microsoft.DataProtection/backupVaults/{vaultName}"},
+    {"GROUP", "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}"},
+    {"SUBSCRIPTION", "/subscriptions/{subscriptionId}"},
+};
+
+std::string abbreviated(std::string_view pattern) {
+    for (const auto& [word, path] : kAbbreviations) {
+        if (pattern.size() > path.size() && pattern.starts_with(path)) {
+            return fmt::format("{}{}", word, pattern.substr(path.size()));
+        }
+    }
+    return std::string{pattern};
+}
+
+/// The resource type of an action: what stands before the verb.
+std::string type_of(std::string_view action) {
+    if (action.ends_with("/action")) {
+        action.remove_suffix(std::string_view{"/action"}.size());
+    }
+    return std::string{action.substr(0, action.rfind('/'))};
+}
+
 }  // namespace
 
 const std::string& PathParameters::at(std::string_view name) const {
@@ -183,21 +216,20 @@ RoutingTable::Match RoutingTable::find(Verb verb, const std::vector<std::string>
 std::string describe_routes(const std::vector<Route>& routes) {
     std::map<std::string, std::vector<const Route*>> groups;
     for (const Route& route : routes) {
-        std::string group = route.action.substr(0, route.action.rfind('/'));
-        if (const auto cut = group.rfind('/');
-            route.action.ends_with("/action") && cut != std::string::npos) {
-            group = group.substr(0, cut);
-        }
-        groups[group].push_back(&route);
+        groups[type_of(route.action)].push_back(&route);
     }
     std::string out =
         "# The REST API\n\n"
         "This page is written by `holdfast docs api` from the server's route table; a test keeps "
-        "it true.\n"
-        "Every path also answers HEAD where it answers GET. Unless marked otherwise a request "
-        "needs\n"
-        "`?api-version=` (any date from 2021-01-01 on) and a bearer token whose roles allow the "
-        "action.\n";
+        "it "
+        "true.\n\n"
+        "HEAD is answered where GET is. Unless marked otherwise a request needs `?api-version=` (a "
+        "date; for\nMicrosoft.DataProtection any from 2021-01-01 on) and a bearer token whose "
+        "roles "
+        "allow the action. Long\npaths are abbreviated:\n\n";
+    for (const auto& [word, path] : kAbbreviations) {
+        out += fmt::format("- {} = `{}`\n", word, path);
+    }
     for (const auto& [group, rows] : groups) {
         out += fmt::format(
             "\n## {}\n\n| request | action | what it does |\n| --- | --- | --- |\n", group
@@ -215,7 +247,7 @@ std::string describe_routes(const std::vector<Route>& routes) {
             out += fmt::format(
                 "| {} `{}` | `{}` | {}{} |\n",
                 to_string(route->verb),
-                route->pattern,
+                abbreviated(route->pattern),
                 route->action,
                 route->summary,
                 note

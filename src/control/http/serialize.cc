@@ -67,17 +67,17 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 }  // namespace
 
 std::string format_http_date(Instant instant) {
-    using namespace std::chrono;
+    namespace chrono = std::chrono;
     constexpr std::string_view kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     constexpr std::string_view kMonths[] = {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
     };
-    const auto day = floor<days>(instant);
-    const year_month_day date{day};
-    const hh_mm_ss time{floor<seconds>(instant - day)};
+    const auto day = chrono::floor<chrono::days>(instant);
+    const chrono::year_month_day date{day};
+    const chrono::hh_mm_ss time{chrono::floor<chrono::seconds>(instant - day)};
     return fmt::format(
         "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
-        kDays[weekday{day}.c_encoding()],
+        kDays[chrono::weekday{day}.c_encoding()],
         static_cast<unsigned>(date.day()),
         kMonths[static_cast<unsigned>(date.month()) - 1],
         static_cast<int>(date.year()),

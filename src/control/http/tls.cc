@@ -33,7 +33,12 @@ Bio memory_bio(std::string_view text) {
     return {BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), &BIO_free};
 }
 
-int select_protocol(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* in, unsigned in_length, void*) {
+// clang-format off
+int select_protocol(
+    SSL* /*ssl*/, const unsigned char** out, unsigned char* out_length,
+    const unsigned char* in, unsigned in_length, void* /*argument*/
+) {
+    // clang-format on
     static constexpr unsigned char kOurs[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
     unsigned char* chosen = nullptr;
     if (SSL_select_next_proto(&chosen, out_length, kOurs, sizeof kOurs, in, in_length) !=
