@@ -140,6 +140,7 @@ TEST_F(CatalogTest, ImportsWhatItExported) {
     catalog_->write([&](Transaction& transaction) {
         transaction.put(subscription);
         transaction.put(policy);
+        transaction.set_setting("tenant", "t");
     });
     add_job("a", "Queued", std::chrono::minutes{0});
     const Json exported = catalog_->export_resources();
@@ -147,6 +148,7 @@ TEST_F(CatalogTest, ImportsWhatItExported) {
     other->import_resources(exported);
     EXPECT_EQ(other->export_resources(), exported);
     EXPECT_FALSE(other->get<JobRecord>("a"));
+    other->read([](const View& view) { EXPECT_EQ(view.setting("tenant"), "t"); });
     EXPECT_THROW(
         other->import_resources({{"schemaVersion", 999}, {"tables", Json::object()}}), Error
     );

@@ -474,8 +474,19 @@ public:
                 }
             }
         });
+        Json settings = Json::object();
+        guarded([&] {
+            SQLite::Statement statement{*connection, "SELECT name, value FROM settings"};
+            while (statement.executeStep()) {
+                settings[statement.getColumn(0).getString()] = statement.getColumn(1).getString();
+            }
+        });
         give_back(std::move(connection));
-        return {{"schemaVersion", std::size(kMigrations)}, {"tables", std::move(tables)}};
+        return {
+            {"schemaVersion", std::size(kMigrations)},
+            {"tables", std::move(tables)},
+            {"settings", std::move(settings)}
+        };
     }
 
     void import_resources(const Json& exported) override {
@@ -489,6 +500,9 @@ public:
         }
         write([&](Transaction& transaction) {
             auto& concrete = static_cast<SqliteTransaction&>(transaction);
+            for (const auto& [name, value] : exported.value("settings", Json::object()).items()) {
+                transaction.set_setting(name, value.get<std::string>());
+            }
             for (const TableRow& table : kTables) {
                 const auto rows = exported.at("tables").find(table.name);
                 if (table.exported == TableRow::Exported::kNo ||

@@ -123,16 +123,17 @@ class Holdfast:
         """Starts the server and reads its first lines until it says that it listens on."""
         with open(self.log_path, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(self.serve_command(), stdout=subprocess.PIPE, stderr=log, text=True, env=self.environment)
-        self.banner = ""
+        # The first start shows the owner's token after the address; later starts show the address alone.
+        first, listening = self.token is None, False
         for line in self.process.stdout:
-            self.banner += line
+            listening = listening or "listens on" in line
             for word in line.split():
                 if word.startswith("hf_"):
                     self.token = word
-            if "listens on" in line:
+            if listening and self.token:
                 break
         else:
-            raise AssertionError(f"the server did not start: {self.banner}\n{self.log()}")
+            raise AssertionError(f"the server did not start (first start: {first})\n{self.log()}")
         with open(os.path.join(self.state, "server.json"), encoding="utf-8") as file:
             self.url = json.load(file)["url"]
         if os.path.exists(os.path.join(self.directory, "client")):
@@ -219,11 +220,11 @@ class Site:
         return request["backup_instance_name"]
 
     def backup(self, instance, *arguments):
-        return self.holdfast.dp("backup-instance", "adhoc-backup", *self.vault_scope, "--name", instance, "--rule-name", "BackupWeekly",
+        return self.holdfast.dp("backup-instance", "adhoc-backup", *self.vault_scope, f"--name={instance}", "--rule-name", "BackupWeekly",
                                 *(arguments or ("--wait",)))
 
     def points(self, instance):
-        return self.holdfast.dp("recovery-point", "list", *self.vault_scope, "--backup-instance-name", instance)
+        return self.holdfast.dp("recovery-point", "list", *self.vault_scope, f"--backup-instance-name={instance}")
 
     def restore_to_database(self, instance, target, *arguments):
         request = self.holdfast.dp("backup-instance", "restore", "initialize-for-data-recovery", "--datasource-type",
@@ -240,7 +241,7 @@ class Site:
         return self.restore(instance, request, *arguments)
 
     def restore(self, instance, request, *arguments):
-        return self.holdfast.dp("backup-instance", "restore", "trigger", *self.vault_scope, "--name", instance,
+        return self.holdfast.dp("backup-instance", "restore", "trigger", *self.vault_scope, f"--name={instance}",
                                 "--restore-request-object", json.dumps(request), *(arguments or ("--wait",)))
 
     def job(self, identifier):

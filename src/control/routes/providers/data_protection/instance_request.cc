@@ -47,6 +47,12 @@ void read_datasource(
     const JsonReader id = source.member("resourceID");
     const jobs::DatasourceName name = jobs::parse_datasource_id(id.as_string(), id.path());
     record.datasource_id = id.as_string();
+    if (name.database) {
+        // A database may have any name: one spelling of it, so that two requests that mean the same
+        // database are seen to do so.
+        record.datasource_id.resize(record.datasource_id.rfind('/') + 1);
+        record.datasource_id += percent_encode(*name.database);
+    }
 
     const auto type = source.optional_member("datasourceType");
     const auto kind = type ? protection::parse_datasource_type(type->as_string()) : std::nullopt;
