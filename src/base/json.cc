@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+template class nlohmann::basic_json<>;
+
 namespace holdfast {
 namespace {
 

@@ -11,6 +11,10 @@
 
 #include <nlohmann/json.hpp>
 
+// Instantiated once, in json.cc: the library's templates are a good part of what a file costs to
+// compile.
+extern template class nlohmann::basic_json<>;
+
 namespace holdfast {
 
 /// Objects keep their keys sorted, which is also how az prints them.
