@@ -500,7 +500,8 @@ public:
         }
         write([&](Transaction& transaction) {
             auto& concrete = static_cast<SqliteTransaction&>(transaction);
-            for (const auto& [name, value] : exported.value("settings", Json::object()).items()) {
+            const Json settings = exported.value("settings", Json::object());
+            for (const auto& [name, value] : settings.items()) {
                 transaction.set_setting(name, value.get<std::string>());
             }
             for (const TableRow& table : kTables) {

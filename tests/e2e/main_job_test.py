@@ -245,11 +245,11 @@ class DisasterTest(unittest.TestCase):
         os.chmod(key, 0o600)
         os.rename(key, key + ".away")
         refused("is missing")
-        shutil.copy(key + ".away", key)
-        with open(key, "r+b") as file:
-            first = file.read(1)
-            file.seek(0)
-            file.write(b"A" if first != b"A" else b"B")
+        with open(key + ".away", encoding="utf-8") as file:
+            text = file.read().rstrip("\n")
+        with open(key, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+            middle = len(text) // 2
+            file.write(text[:middle] + ("A" if text[middle] != "A" else "B") + text[middle + 1:] + "\n")
         refused("is not the one that this server was used with")
         os.replace(key + ".away", key)
         holdfast.start()

@@ -36,6 +36,19 @@ std::string last_segment(const std::string& id) {
     return split(id, '/').back();
 }
 
+/// A database may have any name, a resource may not: what no resource name may hold becomes '_'.
+/// Names that az is given in practice pass unchanged.
+std::string instance_name(std::string name) {
+    constexpr std::string_view kAllowed = "-_.()$+=@~";
+    for (char& c : name) {
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && kAllowed.find(c) == std::string_view::npos) {
+            c = '_';
+        }
+    }
+    return name;
+}
+
 struct Location {
     const std::string& id;
     const std::string& region;
@@ -248,7 +261,8 @@ InitializedInstance initialize_backup_instance(const InstanceArguments& argument
     const std::string name = source["resource_name"].get<std::string>();
     const std::string outer = facts.is_single ? set["resource_name"].get<std::string>() : name;
     out.request = {
-        {"backup_instance_name", fmt::format("{}-{}-{}", outer, name, arguments.guid)},
+        {"backup_instance_name",
+         instance_name(fmt::format("{}-{}-{}", outer, name, arguments.guid))},
         {"properties",
          {{"data_source_info", source},
           {"data_source_set_info", set},
