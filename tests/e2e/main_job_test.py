@@ -265,7 +265,7 @@ class DisasterTest(unittest.TestCase):
             if name.startswith("catalog"):
                 os.unlink(os.path.join(holdfast.state, name))
         result = holdfast.call("vault", "scan", "--path", self.repository(), "--key-file", self.key(), "--write-catalog",
-                               os.path.join(holdfast.state, "catalog.sqlite"))
+                               os.path.join(holdfast.state, "catalog.db"))
         self.assertEqual(result.returncode, 0, result.stderr)
         holdfast.start()
         self.assertEqual([point["name"] for point in self.site.points(self.instance)], points)
