@@ -63,13 +63,56 @@ Reply register_job(
     return context.services.operations.accepted(context, operation);
 }
 
+/// The parsers of jobs/ read what they know; what they do not is said here.
+void note_unknown_in_restore(const JsonReader& request, IgnoredProperties& ignored) {
+    ignored.note_unknown(
+        request,
+        {"objectType",
+         "recoveryPointId",
+         "recoveryPointTime",
+         "sourceDataStoreType",
+         "sourceResourceId",
+         "restoreTargetInfo",
+         "rehydrationPriority",
+         "rehydrationRetentionDuration",
+         "identityDetails",
+         "resourceGuardOperationRequests"}
+    );
+    const auto target = request.optional_member("restoreTargetInfo");
+    if (!target) {
+        return;
+    }
+    ignored.note_unknown(
+        *target,
+        {"objectType",
+         "recoveryOption",
+         "restoreLocation",
+         "targetDetails",
+         "datasourceInfo",
+         "datasourceSetInfo",
+         "datasourceAuthCredentials",
+         "restoreCriteria",
+         "holdfast"}
+    );
+    if (const auto details = target->optional_member("targetDetails")) {
+        ignored.note_unknown(
+            *details, {"filePrefix", "restoreTargetLocationType", "url", "targetResourceArmId"}
+        );
+    }
+}
+
 Reply start_backup(const RequestContext& context) {
     const Place place = require_place(context);
+    IgnoredProperties ignored;
+    ignored.note_unknown(body_reader(context), {"backupRuleOptions"});
     const jobs::AdhocBackupRequest request =
         jobs::parse_adhoc_backup(context.body, place.instance.id, requester_of(context));
-    return register_job(context, place.vault, "backup", [&](catalog::Transaction& transaction) {
-        return context.services.jobs.submit_backup(transaction, request);
-    });
+    Reply reply =
+        register_job(context, place.vault, "backup", [&](catalog::Transaction& transaction) {
+            return context.services.jobs.submit_backup(transaction, request);
+        });
+    ignored.report(context, reply);
+    return reply;
 }
 
 /// What is wrong with the target and can be told at once, before there is a job that fails.
@@ -89,14 +132,21 @@ Reply start_restore(const RequestContext& context) {
     const jobs::RestoreRequest request =
         jobs::parse_restore_request(context.body, "", place.instance.id, requester_of(context));
     check_target(context, request);
-    return register_job(context, place.vault, "restore", [&](catalog::Transaction& transaction) {
-        return context.services.jobs.submit_restore(transaction, request);
-    });
+    IgnoredProperties ignored;
+    note_unknown_in_restore(body_reader(context), ignored);
+    Reply reply =
+        register_job(context, place.vault, "restore", [&](catalog::Transaction& transaction) {
+            return context.services.jobs.submit_restore(transaction, request);
+        });
+    ignored.report(context, reply);
+    return reply;
 }
 
 Reply validate_restore(const RequestContext& context) {
     const Place place = require_place(context);
     const JsonReader wrapped = body_reader(context).member("restoreRequestObject");
+    IgnoredProperties ignored;
+    note_unknown_in_restore(wrapped, ignored);
     jobs::RestoreRequest request = jobs::parse_restore_request(
         wrapped.value(), wrapped.path(), place.instance.id, requester_of(context)
     );
@@ -113,7 +163,9 @@ Reply validate_restore(const RequestContext& context) {
             return validation.warnings.empty() ? Json{} : Json{{"warnings", validation.warnings}};
         }
     );
-    return context.services.operations.accepted(context, operation);
+    Reply reply = context.services.operations.accepted(context, operation);
+    ignored.report(context, reply);
+    return reply;
 }
 
 }  // namespace

@@ -136,8 +136,11 @@ TEST_F(BackupAndRestore, RestoreAsFiles) {
         post(instance() + "/validateRestore", {{"restoreRequestObject", as_files(point, "dump1")}})
     );
     EXPECT_EQ(validated.status, 200) << validated.body.dump();
-    const std::string id =
-        result(post(instance() + "/restore", as_files(point, "dump1"))).body["jobId"];
+    Json request = as_files(point, "dump1");
+    request["restoreTargetInfo"]["targetDetails"]["mood"] = "calm";
+    const Answer accepted = post(instance() + "/restore", request);
+    EXPECT_EQ(accepted.header("x-holdfast-ignored"), "restoreTargetInfo.targetDetails.mood");
+    const std::string id = result(accepted).body["jobId"];
     run_jobs();
     const Json job = get(id).body;
     EXPECT_EQ(job["properties"]["operation"], "Restore");
