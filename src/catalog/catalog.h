@@ -44,7 +44,7 @@ struct Query {
 /// for every record.
 ///
 /// | record            | key            | parent          | subject       | state        | at |
-/// |-------------------|----------------|-----------------|---------------|--------------|--------------|
+/// |---|---|---|---|---|---|
 /// | Subscription      | id             | -               | -             | -            |
 /// created_at   | | ResourceGroup     | id             | subscription    | -             | - |
 /// created_at   | | Server            | id             | group id        | -             | - |

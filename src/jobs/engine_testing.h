@@ -150,9 +150,11 @@ public:
         return result;
     }
 
-    postgres::RestoreCheck
-    check_restore(const postgres::ConnectionParameters&, const postgres::StreamSource&, const postgres::RestoreOptions&)
-        override {
+    postgres::RestoreCheck check_restore(
+        const postgres::ConnectionParameters&,
+        const postgres::StreamSource&,
+        const postgres::RestoreOptions&
+    ) override {
         return {};
     }
 

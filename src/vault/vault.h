@@ -267,7 +267,7 @@ struct ScanReport {
 };
 
 // ---- Keys
-// ---------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 /// A key-encryption key: 32 bytes that open a repository. The recovery key of a repository is one,
 /// too. Its text form, one line: `holdfast-key-1:<base64>`. REQUIRES of a file: mode 0600, outside
@@ -290,7 +290,7 @@ struct RecoveryKitContext {
 };
 
 // ---- Repository
-// ---------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 struct CreateOptions {
     /// Stored with the repository and shown by scan: the vault's ARM id.

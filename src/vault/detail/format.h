@@ -120,7 +120,7 @@ using TrailerBytes = std::array<std::byte, Trailer::kBytes>;
 [[nodiscard]] std::optional<Trailer> decode_trailer(ByteSpan bytes) noexcept;
 
 // ---- Names
-// --------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 inline constexpr std::string_view kConfigPrefix = "config/";
 inline constexpr std::string_view kKeysPrefix = "keys/";
@@ -158,7 +158,7 @@ struct PointKey {
 [[nodiscard]] std::optional<PointKey> parse_point_key(const ObjectKey& key);
 
 // ---- Errors
-// -------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 /// Throws kVaultCorrupt naming the object: "<problem>" is one sentence about it.
 [[noreturn]] void throw_corrupt(const ObjectKey& key, std::string_view problem);

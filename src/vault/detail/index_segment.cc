@@ -107,7 +107,7 @@ ChunkKey chunk_key(const ChunkId& id) noexcept {
 }
 
 // ---- Filter
-// -------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 KeyFilter::KeyFilter(std::size_t keys) : bits_((keys * kFilterBitsPerKey + 63) / 64 * 8) {}
 
@@ -138,7 +138,7 @@ bool KeyFilter::may_contain(const ChunkKey& key) const noexcept {
 }
 
 // ---- Writing
-// ------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 Bytes build_index_segment(
     const KeyRing& keys,
@@ -192,7 +192,7 @@ Bytes build_index_segment(
 }
 
 // ---- Reading
-// ------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 std::optional<format::IndexFooter> parse_index_footer(ByteSpan plain, std::uint64_t footer_offset) {
     format::IndexFooter footer;

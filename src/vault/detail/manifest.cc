@@ -61,7 +61,7 @@ ChunkId child_id(const format::TreeNode& node, std::size_t index) {
 }  // namespace
 
 // ---- Parsing
-// ------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 std::optional<ChunkId> parse_chunk_id(std::string_view bytes) {
     if (bytes.size() != kHashBytes) {
@@ -225,7 +225,7 @@ std::optional<ContentTreeWalker::Child> ContentTreeWalker::next() {
 }
 
 // ---- Directory
-// ----------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 DirectoryBuilder::Level& DirectoryBuilder::level_at(std::size_t level) {
     if (levels_.size() <= level) {

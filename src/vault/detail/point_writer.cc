@@ -56,7 +56,7 @@ void require_stream_info(const StreamInfo& info) {
 }  // namespace
 
 // ---- Parent
-// -------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 std::shared_ptr<ParentChunks> ParentChunks::open(
     Engine& engine, const ParentPoint& parent, std::string_view stream, std::stop_token stop
@@ -121,7 +121,7 @@ bool ParentChunks::contains(const ChunkId& id) const {
 }
 
 // ---- One stream
-// ---------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 class StreamWriterImpl final : public StreamWriter {
 public:
@@ -204,7 +204,7 @@ private:
 };
 
 // ---- The point
-// ----------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 PointWriterImpl::PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_token stop)
     : engine_{engine},

@@ -47,7 +47,7 @@ void RepositoryImpl::load_index(std::stop_token stop) {
 }
 
 // ---- Points
-// -------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 RepositoryImpl::KnownPoint RepositoryImpl::read_commit(const PointKey& key, ByteSpan object) const {
     const format::Commit commit =
@@ -234,7 +234,7 @@ PointList RepositoryImpl::list_points(std::stop_token stop) {
 }
 
 // ---- Removal
-// ------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 void RepositoryImpl::update_holds(std::stop_token stop) {
     std::uint64_t read_to = 0;
@@ -427,7 +427,7 @@ std::optional<Bytes> RepositoryImpl::latest_catalog_snapshot(std::stop_token sto
 }
 
 // ---- The whole
-// ----------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 Usage RepositoryImpl::usage(std::stop_token stop) {
     Usage usage;
