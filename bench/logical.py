@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench/logical.py [--scale N] [--reps N] [--holdfast PATH] [--keep DIR]
+"""bench/logical.py [--scale N] [--reps N] [--holdfast PATH]
 
 Logical backup and restore against PostgreSQL's own tools, in one run, as ratios (the machine may be shared: only ratios
 count). Makes a throwaway PostgreSQL 15 and a throwaway Holdfast below a scratch directory; run it as root (PostgreSQL is started
@@ -17,40 +17,32 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "e2e"))
-from harness import BIN, Holdfast, Postgres, run, timed  # noqa: E402
+from harness import BIN, Postgres, Site, run, timed  # noqa: E402
 
 
 class Bench:
-    def __init__(self, options, directory):
-        self.options, self.figures = options, {}
-        self.postgres = Postgres(os.path.join(options.data or directory, "pg"), options.scale)
-        self.holdfast = Holdfast(options.holdfast, directory)
-        self.directory = directory
+    """A server of baselines' data, protected: the same harness that the end-to-end tests stand on."""
 
-    def setup(self):
-        cli = self.holdfast.cli
-        password = os.path.join(self.directory, "password")
-        with open(password, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-            file.write("unused-with-trust")
-        cli("postgres", "flexible-server", "register", "-g", "rg", "--name", "bench", "--host", "127.0.0.1", "--port", str(self.postgres.port),
-            "--login", "postgres", "--password-file", password, "-l", "local")
-        vault = cli("dataprotection", "backup-vault", "create", "-g", "rg", "--vault-name", "BenchVault", "-l", "local", "--type", "SystemAssigned",
-                    "--storage-settings", "datastore-type=VaultStore", "type=LocallyRedundant")
-        template = cli("dataprotection", "backup-policy", "get-default-policy-template", "--datasource-type",
-                       "AzureDatabaseForPostgreSQLFlexibleServer")
-        policy = cli("dataprotection", "backup-policy", "create", "-g", "rg", "--vault-name", "BenchVault", "--backup-policy-name", "weekly",
-                     "--policy", json.dumps(template))
-        self.server_id = vault["id"].split("/providers/")[0] + "/providers/Microsoft.DBforPostgreSQL/flexibleServers/bench"
-        request = cli("dataprotection", "backup-instance", "initialize", "--datasource-id", self.server_id + "/databases/bench",
-                      "--datasource-type", "AzureDatabaseForPostgreSQLFlexibleServer", "-l", "local", "--policy-id", policy["id"])
-        self.instance = request["backup_instance_name"]
-        cli("dataprotection", "backup-instance", "create", "-g", "rg", "--vault-name", "BenchVault", "--backup-instance", json.dumps(request))
+    SETTINGS = ("shared_buffers=512MB", "max_wal_size=8GB", "autovacuum=off", "synchronize_seqscans=off", "checkpoint_timeout=60min")
+
+    def __init__(self, options, directory):
+        self.options, self.figures, self.directory = options, {}, directory
+        postgres_directory = os.path.join(directory, "pg")
+        os.makedirs(postgres_directory)
+        self.postgres = Postgres(postgres_directory, self.SETTINGS)
+        self.postgres.sql("postgres", "CREATE DATABASE bench")
+        print(f"Making data of scale {options.scale} ...", file=sys.stderr)
+        run([os.path.join(HERE, "make-data.sh"), self.postgres.sockets, str(self.postgres.port), "bench", str(options.scale)],
+            stdout=subprocess.DEVNULL)
+        self.site = Site(options.holdfast, directory, {"jobs": {"max_jobs": 2, "max_jobs_per_server": 2}}, self.postgres)
+        self.holdfast, self.server_id = self.site.holdfast, self.site.server_id
+        self.instance = self.site.protect("bench")
 
     def job(self, *arguments):
         """Runs a command that starts a job and waits for it; wall seconds of the job, CPU seconds of server and children."""
         cpu, _ = self.holdfast.figures()
         started = time.monotonic()
-        self.holdfast.cli("dataprotection", *arguments, "-g", "rg", "--vault-name", "BenchVault", "--wait")
+        self.holdfast.cli("dataprotection", *arguments, *self.site.vault_scope, "--wait")
         wall = time.monotonic() - started
         after, peak = self.holdfast.figures()
         self.figures["rss_mib"] = round(peak / 1024)
@@ -103,8 +95,7 @@ class Bench:
         with open(archive, "wb") as file:
             run(postgres.client("pg_dump", "-Fc", "-Z0", database="bench"), stdout=file)
         theirs, ours = [], []
-        points = self.holdfast.cli("dataprotection", "recovery-point", "list", "-g", "rg", "--vault-name", "BenchVault", "--backup-instance-name",
-                                   self.instance)
+        points = self.site.points(self.instance)
         for number in range(self.options.reps):
             postgres.sql("postgres", "CREATE DATABASE theirs")
             theirs.append(timed(postgres.client("pg_restore", "-j", "2", archive, database="theirs"))[0])
@@ -148,18 +139,15 @@ def main():
     parser.add_argument("--scale", type=int, default=100)
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--holdfast", default=os.path.join(HERE, "..", "build", "release", "src", "holdfast"))
-    parser.add_argument("--data", help="a directory that keeps the PostgreSQL data for the next run")
     options = parser.parse_args()
     options.holdfast = os.path.abspath(options.holdfast)
     directory = tempfile.mkdtemp(prefix="holdfast-bench-")
     os.chmod(directory, 0o755)
     bench = Bench(options, directory)
     try:
-        bench.setup()
         figures = bench.run()
     finally:
-        bench.holdfast.stop()
-        bench.postgres.stop()
+        bench.site.stop()
         shutil.rmtree(directory, ignore_errors=True)
     print("\n| figure | value | target |\n|---|---|---|")
     for name, value in figures.items():
