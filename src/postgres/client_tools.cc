@@ -236,7 +236,11 @@ ToolConnection::ToolConnection(const ConnectionParameters& parameters) {
         {"sslrootcert", certificate.empty() ? "/nonexistent" : certificate},
         {"gssencmode", "disable"},
         {"connect_timeout", std::to_string(parameters.connect_timeout.count())},
+        // A server that is gone without a word is noticed within a minute and a half.
         {"keepalives_idle", "30"},
+        {"keepalives_interval", "10"},
+        {"keepalives_count", "6"},
+        {"tcp_user_timeout", "90000"},
         {"application_name", parameters.application_name},
         {"options", parameters.options},
     });

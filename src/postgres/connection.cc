@@ -114,6 +114,9 @@ ErrorKind kind_of_refusal(std::string_view sqlstate, std::string_view message) {
     if (sqlstate == "42501") {
         return ErrorKind::kMissingDatabasePermissions;
     }
+    if (sqlstate == "55000") {  // "database … is not currently accepting connections"
+        return ErrorKind::kDatasourceUnsupported;
+    }
     if (sqlstate.empty()) {
         if (contains(message, "no password supplied")) {
             return ErrorKind::kServerAuthFailed;
@@ -180,6 +183,10 @@ void require_sane(const ConnectionParameters& parameters) {
             throw Error{ErrorKind::kInvalidParameter, "A connection parameter holds a NUL byte."};
         }
     }
+    // libpq would take it for a list of servers.
+    if (parameters.host.find(',') != std::string::npos) {
+        throw Error{ErrorKind::kInvalidParameter, "The host of a server can't hold a comma."};
+    }
     if (parameters.host.empty() || parameters.user.empty() || parameters.database.empty()) {
         throw Error{
             ErrorKind::kInvalidParameter,
@@ -223,6 +230,9 @@ ConnectionHandle start_connection(
     add("client_encoding", "UTF8");
     add("connect_timeout", timeout.c_str());
     add("keepalives_idle", "30");
+    add("keepalives_interval", "10");
+    add("keepalives_count", "6");
+    add("tcp_user_timeout", "90000");
     add("application_name", parameters.application_name.c_str());
     add("options", parameters.options.c_str());
     add(nullptr, nullptr);
@@ -398,29 +408,41 @@ struct Connection::State {
     /// Asks the server to give up the running statement, and gives it a moment to say so.
     /// Afterwards the session is usable, or closed.
     void cancel_running() {
+        constexpr std::chrono::seconds kPatience{5};
+        constexpr milliseconds kRetry{250};
+        const SystemClock clock;
+        const SteadyInstant end = clock.steady_now() + kPatience;
+        // A request that overtakes its statement finds nothing to cancel: it is sent again.
+        while (clock.steady_now() < end && request_cancel()) {
+            if (drained_before(std::min(end, clock.steady_now() + kRetry))) {
+                return;
+            }
+        }
+        handle.reset();
+    }
+
+    bool request_cancel() {
         std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> cancel{
             PQgetCancel(get()), &PQfreeCancel
         };
         std::array<char, 256> message{};
-        if (!cancel || PQcancel(cancel.get(), message.data(), message.size()) == 0) {
-            handle.reset();
-            return;
-        }
-        constexpr std::chrono::seconds kPatience{5};
-        const SystemClock clock;
+        return cancel && PQcancel(cancel.get(), message.data(), message.size()) != 0;
+    }
+
+    /// True when the statement has ended before `deadline`.
+    bool drained_before(SteadyInstant deadline) {
         const StopEvent never{{}};
-        const SteadyInstant deadline = clock.steady_now() + kPatience;
         while (true) {
+            PQflush(get());
             while (PQisBusy(get()) != 0) {
                 if (wait_for_socket(PQsocket(get()), POLLIN, never, deadline) != Wait::kReady ||
                     PQconsumeInput(get()) == 0) {
-                    handle.reset();
-                    return;
+                    return false;
                 }
             }
             PGresult* result = PQgetResult(get());
             if (result == nullptr) {
-                return;
+                return true;
             }
             PQclear(result);
         }
@@ -495,7 +517,13 @@ struct Connection::State {
         }
     }
 
-    void require_open() const {
+    void require_ready(const QueryOptions& options) const {
+        if (options.stop.stop_requested()) {
+            throw Error{
+                ErrorKind::kCancelled,
+                fmt::format("A statement on {} was stopped by request.", parameters.describe())
+            };
+        }
         if (!handle) {
             throw_closed("the session was given up after a statement could not be cancelled.");
         }
@@ -543,7 +571,7 @@ QueryResult Connection::query(
     const std::vector<std::optional<std::string>>& parameters,
     const QueryOptions& options
 ) {
-    state_->require_open();
+    state_->require_ready(options);
     std::vector<const char*> values;
     values.reserve(parameters.size());
     for (const auto& parameter : parameters) {
@@ -567,7 +595,7 @@ QueryResult Connection::query(
 }
 
 QueryResult Connection::execute(const std::string& sql, const QueryOptions& options) {
-    state_->require_open();
+    state_->require_ready(options);
     if (PQsendQuery(state_->get(), sql.c_str()) == 0) {
         state_->throw_closed(PQerrorMessage(state_->get()));
     }

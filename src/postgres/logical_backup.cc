@@ -8,8 +8,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <signal.h>
-
 namespace holdfast::postgres {
 namespace {
 
@@ -222,23 +220,11 @@ SplitResult pump(
     Process process = Process::start(spec);
     ArchiveSplitter splitter{sink, database_prefix(connection.database)};
     Bytes buffer(kReadBytes);
-    try {
-        while (const std::size_t count = process.read_output(buffer, options.stop)) {
-            splitter.write(ByteSpan{buffer}.first(count));
-            meter.add(count);
-        }
-    } catch (const Error& error) {
-        // A dump that broke off looks damaged to the splitter; pg_dump knows why it did.
-        if (error.kind() != ErrorKind::kDumpFailed) {
-            throw;
-        }
-        process.close_output();
-        if (const ExitStatus status = process.wait(options.stop);
-            !status.ok() && status.signal != SIGPIPE) {
-            throw_dump_failure({"pg_dump", process.standard_error(), status}, connection);
-        }
-        throw;
+    while (const std::size_t count = process.read_output(buffer, options.stop)) {
+        splitter.write(ByteSpan{buffer}.first(count));
+        meter.add(count);
     }
+    // A dump that broke off looks damaged to the splitter; pg_dump knows why it did.
     const ExitStatus status = process.wait(options.stop);
     if (!status.ok()) {
         if (options.stop.stop_requested()) {
@@ -295,6 +281,25 @@ DatabaseBackup dump_one(
     }
     result.ended = input.clock.now();
     return result;
+}
+
+/// A server's databases come and go. One that has gone since they were listed is nothing, and no
+/// failure of the others.
+std::optional<DatabaseBackup> dump_unless_dropped(
+    const DumpInput& input,
+    const BackupScope& scope,
+    const std::string& name,
+    ProgressMeter& meter,
+    Json& extensions
+) {
+    try {
+        return dump_one(input, name, meter, &extensions);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kDatabaseNotFound || scope.database) {
+            throw;
+        }
+        return std::nullopt;
+    }
 }
 
 std::string run_dumpall(
@@ -462,17 +467,26 @@ LogicalBackup run_logical_backup(
         scope.database ? connection.with_database(*scope.database) : connection.clone();
     dump_globals(maintenance, report.server, tools, sink, options);
     Json databases = Json::array();
+    const DumpInput input{connection, tools, clock, sink, options};
     for (const std::string& name : report.databases) {
         meter.state.database = name;
         Json extensions = Json::array();
-        DatabaseBackup database =
-            dump_one({connection, tools, clock, sink, options}, name, meter, &extensions);
-        backup.bytes += database.bytes;
-        backup.warnings.insert(
-            backup.warnings.end(), database.warnings.begin(), database.warnings.end()
-        );
-        databases.push_back(describe(database, report.server, std::move(extensions)));
-        backup.databases.push_back(std::move(database));
+        auto database = dump_unless_dropped(input, scope, name, meter, extensions);
+        if (database) {
+            backup.bytes += database->bytes;
+            backup.warnings.insert(
+                backup.warnings.end(), database->warnings.begin(), database->warnings.end()
+            );
+            databases.push_back(describe(*database, report.server, std::move(extensions)));
+            backup.databases.push_back(std::move(*database));
+        } else {
+            backup.skipped.push_back({name, SkipCause::kDropped, "was dropped while the backup ran"}
+            );
+            backup.warnings.push_back(fmt::format(
+                "Database {} is not backed up: it was dropped while the backup ran.",
+                quote_identifier(name)
+            ));
+        }
         ++meter.state.databases_done;
         meter.report();
     }

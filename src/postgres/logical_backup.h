@@ -36,9 +36,9 @@ struct DatabaseBackup {
     std::string name;
     Instant started;
     Instant ended;
-    std::string wal_position;     ///< Just before the snapshot was taken.
-    std::uint64_t bytes = 0;      ///< Of the archive as pg_dump wrote it.
-    std::string archive_version;  ///< `1.14.0`
+    std::string wal_position;           ///< Just before the snapshot was taken.
+    std::uint64_t bytes = 0;            ///< Of the archive as pg_dump wrote it.
+    std::string archive_version;        ///< `1.14.0`
     std::vector<std::string> warnings;  ///< pg_dump's, and that the archive is not understood.
     std::string format;  ///< `split`, or `opaque` for an archive version that is not understood.
 };

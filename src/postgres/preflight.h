@@ -28,7 +28,7 @@ struct Finding {
     std::vector<std::string> remedies;  ///< SQL statements or sentences that cure it.
 };
 
-enum class SkipCause { kExcluded, kAllowsNoConnections, kTemplate, kManagedService };
+enum class SkipCause { kExcluded, kAllowsNoConnections, kTemplate, kManagedService, kDropped };
 
 struct SkippedDatabase {
     std::string name;

@@ -1,12 +1,17 @@
 #include "postgres/logical_backup.h"
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "postgres/preflight.h"
 #include "postgres/server_fixture.h"
 #include "postgres/server_info.h"
 
+#include <filesystem>
+
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace holdfast::postgres {
 namespace {
@@ -190,6 +195,39 @@ TEST_F(LogicalBackupTest, NamesEveryMissingRightWithItsCure) {
     EXPECT_TRUE(names_hidden);
 }
 
+TEST_F(LogicalBackupTest, ADatabaseThatIsDroppedMeanwhileIsNoFailure) {
+    PostgresServer server;
+    server.sql("postgres", "CREATE DATABASE a");
+    server.sql("postgres", "CREATE DATABASE b");
+    server.sql("postgres", "CREATE DATABASE locked ALLOW_CONNECTIONS false");
+    BackupOptions options;
+    options.progress = [&](const BackupProgress& progress) {
+        if (progress.databases_done == 1) {
+            server.sql("postgres", "DROP DATABASE IF EXISTS b");
+        }
+    };
+    MemoryStreams streams;
+    const LogicalBackup backup =
+        run_logical_backup(superuser(server), {}, tools_, clock_, streams, options);
+    EXPECT_EQ(backup.databases.size(), 2U);  // a, postgres
+    EXPECT_EQ(backup.skipped.size(), 2U);
+    EXPECT_EQ(backup.warnings.size(), 2U);
+    EXPECT_EQ(backup.manifest.at("skippedDatabases").size(), 2U);
+    EXPECT_EQ(text_of(streams, database_prefix("b") + "settings.json"), "(absent)");
+
+    const Error error = error_of([&] {
+        static_cast<void>(run_logical_backup(
+            superuser(server),
+            {.database = "locked", .excluded_databases = {}},
+            tools_,
+            clock_,
+            streams,
+            {}
+        ));
+    });
+    EXPECT_EQ(error.kind(), ErrorKind::kDatasourceUnsupported) << error.log_line();
+}
+
 TEST_F(LogicalBackupTest, PredefinedReadRoleNeedsOnlyWhatItLacks) {
     PostgresServer& server = PostgresServer::shared();
     const std::string database = server.create_database("reader");
@@ -247,6 +285,82 @@ TEST_F(LogicalBackupTest, RefusalsNameTheirCause) {
     server.stop();
     error = error_of([&] { static_cast<void>(Connection::open(parameters)); });
     EXPECT_EQ(error.kind(), ErrorKind::kServerUnreachable);
+}
+
+/// What openssl makes for this address, in the server's data directory, owned by the server's user.
+void make_certificate(const PostgresServer& server, const std::string& subject_name) {
+    const std::filesystem::path directory = server.data_directory();
+    ProcessSpec spec;
+    spec.program = "/usr/bin/openssl";
+    spec.arguments = {
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=holdfast test",
+        "-addext",
+        "subjectAltName=" + subject_name,
+        "-keyout",
+        (directory / "server.key").string(),
+        "-out",
+        (directory / "server.crt").string()
+    };
+    spec.environment = {{"PATH", "/usr/bin:/bin"}, {"HOME", "/nonexistent"}};
+    const RunResult result = run_process(spec, kMiB, {});
+    ASSERT_TRUE(result.status.ok()) << result.error;
+    struct stat owner{};
+    ASSERT_EQ(stat(directory.c_str(), &owner), 0);
+    for (const char* name : {"server.key", "server.crt"}) {
+        ASSERT_EQ(chown((directory / name).c_str(), owner.st_uid, owner.st_gid), 0);
+        ASSERT_EQ(chmod((directory / name).c_str(), 0600), 0);
+    }
+}
+
+TEST_F(LogicalBackupTest, TlsIsVerifiedWithTheGivenAuthority) {
+    if (!std::filesystem::exists("/usr/bin/openssl")) {
+        GTEST_SKIP() << "openssl is not installed";
+    }
+    PostgresServerOptions options;
+    options.tcp = PostgresServerOptions::Tcp::kLoopback;
+    options.hba = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+    PostgresServer server{options};
+    make_certificate(server, "IP:127.0.0.1");
+    server.sql("postgres", "CREATE ROLE app SUPERUSER LOGIN PASSWORD 'secret'");
+    server.sql("postgres", "ALTER SYSTEM SET ssl = on");
+    server.stop();
+    server.start();
+
+    ConnectionParameters parameters;
+    parameters.host = "127.0.0.1";
+    parameters.port = server.port();
+    parameters.user = "app";
+    parameters.password = Secret{std::string_view{"secret"}};
+    parameters.ssl_mode = SslMode::kVerifyFull;
+    EXPECT_EQ(
+        error_of([&] { static_cast<void>(Connection::open(parameters)); }).kind(),
+        ErrorKind::kServerTls
+    ) << "an unknown authority";
+    const auto certificate = read_file(server.data_directory() / "server.crt", kMiB);
+    ASSERT_TRUE(certificate);
+    parameters.ssl_root_cert = *certificate;  // The text itself, as a registration may hold it.
+    EXPECT_TRUE(Connection::open(parameters).uses_tls());
+    MemoryStreams streams;
+    EXPECT_EQ(run_logical_backup(parameters, {}, tools_, clock_, streams, {}).databases.size(), 1U);
+
+    parameters.host = "localhost";  // Not the name in the certificate.
+    EXPECT_EQ(
+        error_of([&] { static_cast<void>(Connection::open(parameters)); }).kind(),
+        ErrorKind::kServerTls
+    );
+    parameters.ssl_mode = SslMode::kDisable;
+    EXPECT_EQ(
+        error_of([&] { static_cast<void>(Connection::open(parameters)); }).kind(),
+        ErrorKind::kServerAuthFailed
+    );
 }
 
 TEST_F(LogicalBackupTest, PasswordsReachPgDumpThroughMemory) {
@@ -416,6 +530,17 @@ TEST_F(LogicalBackupTest, ConnectionsCancelAndTimeOut) {
         }).kind(),
         ErrorKind::kTimeout
     );
+    // The request to cancel may overtake the statement.
+    for (int round = 0; round < 20; ++round) {
+        EXPECT_EQ(
+            error_of([&] {
+                static_cast<void>(connection.query(
+                    "SELECT pg_sleep(100)", {}, {.timeout = std::chrono::milliseconds{0}}
+                ));
+            }).kind(),
+            ErrorKind::kTimeout
+        );
+    }
     EXPECT_EQ(
         connection.query("SELECT $1::pg_catalog.int4 + 1 AS two", {"1"}).integer(0, "two"), 2
     );
