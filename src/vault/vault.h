@@ -32,8 +32,7 @@ class ObjectStore;
 using RepositoryId = Id128<struct RepositoryIdTag>;
 using PointId = Id128<struct PointIdTag>;
 
-// ---- Recovery points
-// ----------------------------------------------------------------------------------------------
+// ---- Recovery points ----
 
 /// Opaque to the vault: names and words of the source, given back as they were. Sorted by key, no
 /// key twice.
@@ -166,8 +165,7 @@ public:
     ) = 0;
 };
 
-// ---- State records
-// ------------------------------------------------------------------------------------------------
+// ---- State records ----
 
 /// What became of points, instances and the vault after the points were committed. Written before
 /// the catalog commits the same change, so that losing the catalog forgets no hold, lock or
@@ -200,8 +198,7 @@ struct StoredStateRecord {
     StateRecord record;
 };
 
-// ---- Check, usage, scan
-// -------------------------------------------------------------------------------------------
+// ---- Check, usage, scan ----
 
 struct DamagedObject {
     std::string object_key;
@@ -266,8 +263,7 @@ struct ScanReport {
     std::vector<DamagedObject> damaged;     ///< Besides those of `points` and `states`.
 };
 
-// ---- Keys
-// ------------------------------------------------------------------------------------------------
+// ---- Keys ----
 
 /// A key-encryption key: 32 bytes that open a repository. The recovery key of a repository is one,
 /// too. Its text form, one line: `holdfast-key-1:<base64>`. REQUIRES of a file: mode 0600, outside
@@ -289,8 +285,7 @@ struct RecoveryKitContext {
     std::string location;  ///< Where the repository lies, in words its owner can follow.
 };
 
-// ---- Repository
-// ------------------------------------------------------------------------------------------------
+// ---- Repository ----
 
 struct CreateOptions {
     /// Stored with the repository and shown by scan: the vault's ARM id.

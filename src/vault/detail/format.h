@@ -119,8 +119,7 @@ using TrailerBytes = std::array<std::byte, Trailer::kBytes>;
 [[nodiscard]] std::optional<FrameHeader> decode_frame_header(ByteSpan bytes) noexcept;
 [[nodiscard]] std::optional<Trailer> decode_trailer(ByteSpan bytes) noexcept;
 
-// ---- Names
-// ------------------------------------------------------------------------------------------------
+// ---- Names ----
 
 inline constexpr std::string_view kConfigPrefix = "config/";
 inline constexpr std::string_view kKeysPrefix = "keys/";
@@ -157,8 +156,7 @@ struct PointKey {
 };
 [[nodiscard]] std::optional<PointKey> parse_point_key(const ObjectKey& key);
 
-// ---- Errors
-// ------------------------------------------------------------------------------------------------
+// ---- Errors ----
 
 /// Throws kVaultCorrupt naming the object: "<problem>" is one sentence about it.
 [[noreturn]] void throw_corrupt(const ObjectKey& key, std::string_view problem);

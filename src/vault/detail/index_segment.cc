@@ -106,8 +106,7 @@ ChunkKey chunk_key(const ChunkId& id) noexcept {
     return key;
 }
 
-// ---- Filter
-// ------------------------------------------------------------------------------------------------
+// ---- Filter ----
 
 KeyFilter::KeyFilter(std::size_t keys) : bits_((keys * kFilterBitsPerKey + 63) / 64 * 8) {}
 
@@ -137,8 +136,7 @@ bool KeyFilter::may_contain(const ChunkKey& key) const noexcept {
     return true;
 }
 
-// ---- Writing
-// ------------------------------------------------------------------------------------------------
+// ---- Writing ----
 
 Bytes build_index_segment(
     const KeyRing& keys,
@@ -191,8 +189,7 @@ Bytes build_index_segment(
     return writer.finish(as_bytes(footer.SerializeAsString()));
 }
 
-// ---- Reading
-// ------------------------------------------------------------------------------------------------
+// ---- Reading ----
 
 std::optional<format::IndexFooter> parse_index_footer(ByteSpan plain, std::uint64_t footer_offset) {
     format::IndexFooter footer;

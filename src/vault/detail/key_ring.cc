@@ -233,8 +233,7 @@ ChunkId chunk_id(KeyedHash& hash, BlobType type, ByteSpan plain) {
     return hash(domain, plain);
 }
 
-// ---- Key files
-// ------------------------------------------------------------------------------------------------
+// ---- Key files ----
 
 Secret new_key() {
     return Secret::random(kKeyBytes);

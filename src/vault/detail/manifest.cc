@@ -60,8 +60,7 @@ ChunkId child_id(const format::TreeNode& node, std::size_t index) {
 
 }  // namespace
 
-// ---- Parsing
-// ------------------------------------------------------------------------------------------------
+// ---- Parsing ----
 
 std::optional<ChunkId> parse_chunk_id(std::string_view bytes) {
     if (bytes.size() != kHashBytes) {
@@ -124,8 +123,7 @@ std::optional<ContentRef> content_of(const format::StreamEntry& entry) {
     return entry.has_content() ? parse_node_ref(entry.content()) : std::nullopt;
 }
 
-// ---- Content tree
-// -------------------------------------------------------------------------------------------------
+// ---- Content tree ----
 
 void ContentTreeBuilder::add_at(std::size_t level, const ChunkId& id, std::uint64_t plain_bytes) {
     if (levels_.size() <= level) {
@@ -224,8 +222,7 @@ std::optional<ContentTreeWalker::Child> ContentTreeWalker::next() {
     return std::nullopt;
 }
 
-// ---- Directory
-// ------------------------------------------------------------------------------------------------
+// ---- Directory ----
 
 DirectoryBuilder::Level& DirectoryBuilder::level_at(std::size_t level) {
     if (levels_.size() <= level) {

@@ -55,8 +55,7 @@ void require_stream_info(const StreamInfo& info) {
 
 }  // namespace
 
-// ---- Parent
-// ------------------------------------------------------------------------------------------------
+// ---- Parent ----
 
 std::shared_ptr<ParentChunks> ParentChunks::open(
     Engine& engine, const ParentPoint& parent, std::string_view stream, std::stop_token stop
@@ -120,8 +119,7 @@ bool ParentChunks::contains(const ChunkId& id) const {
     return known_.contains(chunk_key(id));
 }
 
-// ---- One stream
-// ------------------------------------------------------------------------------------------------
+// ---- One stream ----
 
 class StreamWriterImpl final : public StreamWriter {
 public:
@@ -203,8 +201,7 @@ private:
     bool closed_ = false;
 };
 
-// ---- The point
-// ------------------------------------------------------------------------------------------------
+// ---- The point ----
 
 PointWriterImpl::PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_token stop)
     : engine_{engine},
@@ -597,8 +594,7 @@ void PointWriterImpl::remove_session() {
     }
 }
 
-// ---- Commit records
-// -----------------------------------------------------------------------------------------------
+// ---- Commit records ----
 
 PointSummary to_summary(const format::Commit& commit) {
     return {

@@ -46,8 +46,7 @@ void RepositoryImpl::load_index(std::stop_token stop) {
     engine_.index.refresh(std::move(stop));
 }
 
-// ---- Points
-// ------------------------------------------------------------------------------------------------
+// ---- Points ----
 
 RepositoryImpl::KnownPoint RepositoryImpl::read_commit(const PointKey& key, ByteSpan object) const {
     const format::Commit commit =
@@ -233,8 +232,7 @@ PointList RepositoryImpl::list_points(std::stop_token stop) {
     return out;
 }
 
-// ---- Removal
-// ------------------------------------------------------------------------------------------------
+// ---- Removal ----
 
 void RepositoryImpl::update_holds(std::stop_token stop) {
     std::uint64_t read_to = 0;
@@ -355,8 +353,7 @@ bool RepositoryImpl::finish_removal(PointId id, std::stop_token stop) {
     return left && store_.remove(manifest_key(left->group, id), stop);
 }
 
-// ---- State and snapshots
-// ------------------------------------------------------------------------------------------
+// ---- State and snapshots ----
 
 std::uint64_t RepositoryImpl::append_state(const StateRecord& record, std::stop_token stop) {
     return states_.append(record, std::move(stop));
@@ -426,8 +423,7 @@ std::optional<Bytes> RepositoryImpl::latest_catalog_snapshot(std::stop_token sto
     return std::nullopt;
 }
 
-// ---- The whole
-// ------------------------------------------------------------------------------------------------
+// ---- The whole ----
 
 Usage RepositoryImpl::usage(std::stop_token stop) {
     Usage usage;
