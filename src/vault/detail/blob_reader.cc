@@ -193,14 +193,14 @@ std::optional<BlobLocation> BlobReader::locate(const ChunkId& id, std::stop_toke
         const auto found = unindexed_.find(chunk_key(id));
         return found == unindexed_.end() ? std::nullopt : std::optional{found->second};
     };
-    if (auto location = index_.find(id, stop)) {
+    if (auto location = index_.find(id, Trust::kAnyPack, stop)) {
         return location;
     }
     if (auto location = from_footers()) {
         return location;
     }
     index_.refresh(stop);
-    if (auto location = index_.find(id, stop)) {
+    if (auto location = index_.find(id, Trust::kAnyPack, stop)) {
         return location;
     }
     read_unindexed_footers(stop);
@@ -224,15 +224,33 @@ Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
             }
         };
     }
-    const ObjectKey key = pack_key(location->pack);
-    const ObjectHeaderBytes header_bytes = pack_header(key, location->pack, stop);
+    try {
+        return read_at(*location, type, id, stop);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kVaultCorrupt) {
+            throw;
+        }
+        index_.distrust(location->pack);
+        const auto other = locate(id, stop);
+        if (!other || other->pack == location->pack) {
+            throw;
+        }
+        return read_at(*other, type, id, stop);
+    }
+}
+
+Bytes BlobReader::read_at(
+    const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
+) {
+    const ObjectKey key = pack_key(location.pack);
+    const ObjectHeaderBytes header_bytes = pack_header(key, location.pack, stop);
     const ObjectHeader header = expect_header(keys_, ObjectKind::kPack, key, header_bytes);
-    const Bytes frame_bytes = read_frame(key, *location, stop);
+    const Bytes frame_bytes = read_frame(key, location, stop);
     const auto frame = decode_frame_header(frame_bytes);
     if (!frame || frame->id != id || frame->type != type || frame->plain_bytes > kBlobBytesMax ||
         FrameHeader::kBytes + frame->sealed_bytes != frame_bytes.size()) {
         throw_corrupt(
-            key, fmt::format("the blob at offset {} is not the one expected.", location->offset)
+            key, fmt::format("the blob at offset {} is not the one expected.", location.offset)
         );
     }
     auto opener = take_opener();
@@ -249,9 +267,7 @@ Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
         plain
     );
     if (!sound || chunk_id(opener->id_hash, type, plain) != id) {
-        throw_corrupt(
-            key, fmt::format("the blob at offset {} is not authentic.", location->offset)
-        );
+        throw_corrupt(key, fmt::format("the blob at offset {} is not authentic.", location.offset));
     }
     give_back(std::move(opener));
     return plain;

@@ -42,6 +42,9 @@ private:
     };
     [[nodiscard]] std::unique_ptr<Opener> take_opener();
     void give_back(std::unique_ptr<Opener> opener);
+    [[nodiscard]] Bytes read_at(
+        const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
+    );
     [[nodiscard]] Bytes read_frame(
         const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
     );

@@ -11,7 +11,7 @@ namespace {
 /// One pack filling and one being verified and written; more would only add memory.
 constexpr std::size_t kPacksMax = 2;
 /// Blobs waiting for a worker, besides one for each worker: enough to bridge a moment's unevenness.
-constexpr std::size_t kQueueSlack = 2;
+constexpr std::size_t kQueueSlack = 1;
 /// An index segment is written whenever so many blobs are new: bounds memory, and what a session
 /// that dies leaves behind can be found and used by the next.
 constexpr std::size_t kUnindexedMax = 64 * 1024;
@@ -146,7 +146,9 @@ bool BlobWriter::stored_already(const BlobTask& task, const ChunkId& id) {
             return true;
         }
     }
-    if ((task.known && task.known(id)) || engine_.index.find(id, stop_source_.get_token())) {
+    // What the parent has may lie in a pack that is known to be bad; then only the index can tell.
+    const bool parent_has = task.known && !engine_.index.distrusts_any() && task.known(id);
+    if (parent_has || engine_.index.find(id, Trust::kSoundPacks, stop_source_.get_token())) {
         const std::lock_guard lock{mutex_};
         claimed_.erase(key);
         return true;

@@ -59,6 +59,10 @@ void ChunkIndex::refresh(std::stop_token stop) {
         },
         stop
     );
+    {
+        const std::lock_guard lock{mutex_};
+        std::erase_if(set_aside_, [&](const auto& one) { return !stored.contains(one.first); });
+    }
     const auto before = segments();
     auto list = std::make_shared<SegmentList>();
     for (const auto& segment : *before) {
@@ -66,21 +70,20 @@ void ChunkIndex::refresh(std::stop_token stop) {
             list->push_back(segment);
         }
     }
-    std::vector<DamagedObject> damaged;
     for (const auto& [id, size] : stored) {
+        {
+            const std::lock_guard lock{mutex_};
+            if (set_aside_.contains(id)) {
+                continue;
+            }
+        }
         try {
             list->push_back(
                 std::make_shared<const IndexSegment>(keys_, id, size, reader_of(id, stop))
             );
         } catch (const Error& error) {
             if (error.kind() == ErrorKind::kVaultCorrupt) {
-                log_warning(
-                    "An index segment is damaged; the packs' footers stand in for it.",
-                    {{"object", index_key(id).text()}}
-                );
-                damaged.push_back(
-                    {.object_key = index_key(id).text(), .problem = error.what(), .points = {}}
-                );
+                set_aside(id, error.what());
             } else if (error.kind() != ErrorKind::kObjectNotFound) {
                 throw;
             }
@@ -96,7 +99,18 @@ void ChunkIndex::refresh(std::stop_token stop) {
         }
     }
     segments_ = std::move(list);
-    damaged_ = std::move(damaged);
+}
+
+void ChunkIndex::set_aside(SegmentId id, std::string_view problem) {
+    log_warning(
+        "An index segment is damaged; the packs' footers stand in for it.",
+        {{"object", index_key(id).text()}}
+    );
+    const std::lock_guard lock{mutex_};
+    set_aside_.emplace(id, problem);
+    auto list = std::make_shared<SegmentList>(*segments_);
+    std::erase_if(*list, [&id](const auto& segment) { return segment->id() == id; });
+    segments_ = std::move(list);
 }
 
 std::shared_ptr<const Bytes> ChunkIndex::block(
@@ -127,25 +141,86 @@ std::shared_ptr<const Bytes> ChunkIndex::block(
     return bytes;
 }
 
-std::optional<BlobLocation> ChunkIndex::find(const ChunkId& id, std::stop_token stop) {
+std::optional<BlobLocation> ChunkIndex::find_in(
+    const SegmentList& list, const ChunkKey& key, Trust trust, const std::stop_token& stop
+) {
+    std::optional<BlobLocation> distrusted;
+    // Newest last: what was written lately is asked for most.
+    for (auto segment = list.rbegin(); segment != list.rend(); ++segment) {
+        if (!(*segment)->may_contain(key)) {
+            continue;
+        }
+        try {
+            const auto location = (*segment)->find(key, [&](std::size_t number) {
+                return block(**segment, number, stop);
+            });
+            if (location && !distrusts(location->pack)) {
+                return location;
+            }
+            if (location) {
+                distrusted = location;
+            }
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::kVaultCorrupt) {
+                throw;
+            }
+            set_aside((*segment)->id(), error.what());
+        }
+    }
+    return trust == Trust::kAnyPack ? distrusted : std::nullopt;
+}
+
+void ChunkIndex::distrust(const Sha256& pack) {
+    const std::lock_guard lock{mutex_};
+    distrusted_.insert(pack);
+}
+
+bool ChunkIndex::distrusts(const Sha256& pack) const {
+    const std::lock_guard lock{mutex_};
+    return distrusted_.contains(pack);
+}
+
+bool ChunkIndex::distrusts_any() const {
+    const std::lock_guard lock{mutex_};
+    return !distrusted_.empty();
+}
+
+void ChunkIndex::distrust_missing_packs(std::stop_token stop) {
+    const std::vector<Sha256> indexed = indexed_packs(stop);
+    std::vector<bool> present(indexed.size());
+    store_.list(
+        kPacksPrefix,
+        [&](const ObjectInfo& info) {
+            const auto name = parse_pack_key(info.key);
+            if (!name) {
+                return true;
+            }
+            const auto found = std::lower_bound(indexed.begin(), indexed.end(), *name);
+            if (found != indexed.end() && *found == *name) {
+                present[static_cast<std::size_t>(found - indexed.begin())] = true;
+            }
+            return true;
+        },
+        stop
+    );
+    for (std::size_t i = 0; i < indexed.size(); ++i) {
+        if (!present[i] && !distrusts(indexed[i])) {
+            log_warning(
+                "A pack is missing; what it held is stored again when a backup comes by it.",
+                {{"object", pack_key(indexed[i]).text()}}
+            );
+            distrust(indexed[i]);
+        }
+    }
+}
+
+std::optional<BlobLocation> ChunkIndex::find(const ChunkId& id, Trust trust, std::stop_token stop) {
     const ChunkKey key = chunk_key(id);
     for (int attempt = 0;; ++attempt) {
-        const auto list = segments();
         try {
-            // Newest last: what was written lately is asked for most.
-            for (auto segment = list->rbegin(); segment != list->rend(); ++segment) {
-                if (!(*segment)->may_contain(key)) {
-                    continue;
-                }
-                const auto location = (*segment)->find(key, [&](std::size_t number) {
-                    return block(**segment, number, stop);
-                });
-                if (location) {
-                    return location;
-                }
-            }
-            return std::nullopt;
+            return find_in(*segments(), key, trust, stop);
         } catch (const Error& error) {
+            // A segment was merged away under our feet; the next list has the merged one.
             constexpr int kAttempts = 3;
             if (error.kind() != ErrorKind::kObjectNotFound || attempt == kAttempts) {
                 throw;
@@ -243,9 +318,18 @@ void ChunkIndex::merge_small_segments(std::stop_token stop) {
 std::vector<Sha256> ChunkIndex::indexed_packs(std::stop_token stop) {
     std::set<Sha256> packs;
     for (const auto& segment : *segments()) {
-        const auto names =
-            segment->read_packs([&](std::size_t number) { return block(*segment, number, stop); });
-        packs.insert(names.begin(), names.end());
+        try {
+            const auto names = segment->read_packs([&](std::size_t number) {
+                return block(*segment, number, stop);
+            });
+            packs.insert(names.begin(), names.end());
+        } catch (const Error& error) {
+            if (error.kind() == ErrorKind::kVaultCorrupt) {
+                set_aside(segment->id(), error.what());
+            } else if (error.kind() != ErrorKind::kObjectNotFound) {
+                throw;
+            }
+        }
     }
     return {packs.begin(), packs.end()};
 }
@@ -260,7 +344,11 @@ std::vector<SegmentId> ChunkIndex::segment_ids() const {
 
 std::vector<DamagedObject> ChunkIndex::damaged() const {
     const std::lock_guard lock{mutex_};
-    return damaged_;
+    std::vector<DamagedObject> damaged;
+    for (const auto& [id, problem] : set_aside_) {
+        damaged.push_back({.object_key = index_key(id).text(), .problem = problem, .points = {}});
+    }
+    return damaged;
 }
 
 }  // namespace holdfast::vault

@@ -8,12 +8,17 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace holdfast::vault {
+
+/// Which places of a blob count: a new point may only rely on packs that nothing is known against;
+/// a reader takes what there is.
+enum class Trust { kSoundPacks, kAnyPack };
 
 /// All index segments of a repository: finds blobs. Memory: the filters (10 bits a blob) and a
 /// bounded cache of blocks. Safe from any thread; no lock is held across I/O.
@@ -24,7 +29,17 @@ public:
     /// Takes up segments that appeared and lets go of those that vanished. A damaged segment is
     /// left out and listed: the packs' footers have all that it had.
     void refresh(std::stop_token stop);
-    [[nodiscard]] std::optional<BlobLocation> find(const ChunkId& id, std::stop_token stop);
+    /// Sound packs come first.
+    [[nodiscard]] std::optional<BlobLocation> find(
+        const ChunkId& id, Trust trust, std::stop_token stop
+    );
+
+    /// From now on nothing new relies on what this pack holds: it is stored again when it comes by.
+    void distrust(const Sha256& pack);
+    /// Distrusts every pack that a segment names and the store does not have.
+    void distrust_missing_packs(std::stop_token stop);
+    [[nodiscard]] bool distrusts_any() const;
+    [[nodiscard]] bool distrusts(const Sha256& pack) const;
 
     /// Writes a segment and takes it up. Durable when this returns. Does nothing without blobs.
     /// Returns the bytes written.
@@ -57,6 +72,11 @@ private:
     void replace_segments(
         std::shared_ptr<const IndexSegment> added, const std::vector<SegmentId>& removed
     );
+    [[nodiscard]] std::optional<BlobLocation> find_in(
+        const SegmentList& list, const ChunkKey& key, Trust trust, const std::stop_token& stop
+    );
+    /// Leaves a segment out from now on.
+    void set_aside(SegmentId id, std::string_view problem);
 
     ObjectStore& store_;
     const KeyRing& keys_;
@@ -64,9 +84,10 @@ private:
 
     mutable std::mutex mutex_;
     std::shared_ptr<const SegmentList>
-        segments_;                        // Guarded by mutex_; the list itself never changes.
-    std::vector<DamagedObject> damaged_;  // Guarded by mutex_.
-    std::list<CachedBlock> cache_;        // Most recently used first. Guarded by mutex_.
+        segments_;  // Guarded by mutex_; the list itself never changes.
+    std::map<SegmentId, std::string> set_aside_;  // Damaged ones. Guarded by mutex_.
+    std::set<Sha256> distrusted_;                 // Packs. Guarded by mutex_.
+    std::list<CachedBlock> cache_;                // Most recently used first. Guarded by mutex_.
     std::map<BlockKey, std::list<CachedBlock>::iterator> cache_by_key_;  // Guarded by mutex_.
     std::uint64_t cache_bytes_ = 0;                                      // Guarded by mutex_.
 };

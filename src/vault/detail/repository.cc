@@ -167,6 +167,8 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
     const BeginPoint& begin, std::stop_token stop
 ) {
     SessionSetup setup{.begin = begin, .parent = {}, .on_committed = {}};
+    engine_.index.refresh(stop);
+    engine_.index.distrust_missing_packs(stop);
     std::optional<KnownPoint> parent;
     try {
         if (begin.parent) {

@@ -22,7 +22,8 @@ struct FrameTools {
     Decompressor decompressor;
     KeyedHash id_hash;
     Buffer compressed;
-    Buffer opened;
+    Buffer
+        opened;  // Not the same: a full pack is verified while the next blob waits in compressed.
 };
 
 /// Writes frame header and ciphertext to `out`, which is FrameHeader::kBytes + payload.size() +

@@ -143,6 +143,7 @@ StateLog StateChain::read(std::uint64_t after_sequence, std::stop_token stop) {
             if (n > after_sequence) {
                 log.records.push_back(std::move(record));
             }
+            previous = *object;
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::kVaultCorrupt) {
                 throw;
@@ -150,8 +151,8 @@ StateLog StateChain::read(std::uint64_t after_sequence, std::stop_token stop) {
             log.damaged.push_back({.object_key = key.text(), .problem = error.what(), .points = {}}
             );
             log.complete = false;
+            previous.clear();  // What follows a damaged record cannot be judged by it.
         }
-        previous = object.value_or(Bytes{});
     }
     return log;
 }

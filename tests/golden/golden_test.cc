@@ -1,0 +1,161 @@
+// The golden repositories: written once by the version that introduced their format, and never
+// again. A failure here means that vaults in the field can no longer be read.
+//
+// A new one is written by `vault_golden_test --gtest_also_run_disabled_tests
+// --gtest_filter=*WriteAnew` into a directory that must not exist yet.
+
+#include "base/file.h"
+#include "vault/detail/format.h"
+#include "vault/testing/vault_testing.h"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+namespace holdfast::vault {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Streams;
+using testing::text_like_bytes;
+
+const fs::path kVersion1 = fs::path{HOLDFAST_GOLDEN_DIR} / "v1";
+constexpr std::string_view kKeyFile = "key.txt";
+constexpr std::string_view kRecoveryKeyFile = "recovery-key.txt";
+constexpr std::size_t kFileMax = 4 * kMiB;
+
+Streams first_data() {
+    Streams streams;
+    streams["server/manifest.json"] = to_bytes(R"({"version":150020})");
+    streams["databases/app/toc"] = text_like_bytes(3000, 1);
+    streams["databases/app/data/public.empty"] = {};
+    streams["databases/app/data/public.tiny"] = to_bytes("1\tone\n");
+    streams["databases/app/data/public.text"] = text_like_bytes(40'000, 2);
+    streams["databases/app/data/public.random"] = testing::pseudo_random_bytes(5000, 3);
+    // Several chunks, and so a tree, of next to no bytes.
+    streams["databases/app/data/public.zeros"] = Bytes(9 * kMiB);
+    for (int i = 0; i < 100; ++i) {
+        streams[fmt::format("databases/app/data/small.t_{:05}", i)] =
+            text_like_bytes(static_cast<std::size_t>(i) * 3, static_cast<unsigned>(i));
+    }
+    return streams;
+}
+
+Streams second_data() {
+    Streams streams = first_data();
+    streams["databases/app/data/public.text"] = text_like_bytes(41'000, 2);
+    streams.erase("databases/app/data/public.tiny");
+    return streams;
+}
+
+void load(MemoryStore& store, const fs::path& root) {
+    for (const auto& entry : fs::recursive_directory_iterator{root}) {
+        const std::string name = entry.path().lexically_relative(root).generic_string();
+        if (entry.is_regular_file() && name.find('/') != std::string::npos) {
+            const auto content = read_file(entry.path(), kFileMax);
+            ASSERT_TRUE(content.has_value());
+            store.put_new(ObjectKey{name}, as_bytes(*content), {});
+        }
+    }
+}
+
+PointSummary write_point(Repository& repository, const Streams& streams, int number) {
+    const auto writer = repository.begin_point(testing::begin_point(), {});
+    for (const auto& [name, bytes] : streams) {
+        const auto stream =
+            writer->open_stream({.name = name, .kind = "table-data", .attributes = {{"name", name}}}
+            );
+        stream->write(bytes);
+        stream->close();
+    }
+    return writer->commit(
+        {.completed_at = testing::instant(100 * number),
+         .expires_at = testing::instant(1000),
+         .metadata_json = fmt::format(R"({{"golden":{}}})", number)},
+        {}
+    );
+}
+
+TEST(Golden, Version1OpensAndRestores) {
+    MemoryStore store;
+    load(store, kVersion1);
+    SystemClock clock;
+    for (const std::string_view file : {kKeyFile, kRecoveryKeyFile}) {
+        const auto key = read_file(kVersion1 / file, kFileMax);
+        ASSERT_TRUE(key.has_value());
+        const auto repository = Repository::open(store, parse_key(*key), clock);
+        EXPECT_EQ(repository->label(), "golden");
+
+        const PointList list = repository->list_points({});
+        ASSERT_EQ(list.points.size(), 2U);
+        EXPECT_TRUE(list.damaged.empty());
+        EXPECT_EQ(testing::read_streams(*repository, list.points[0].id), first_data());
+        EXPECT_EQ(testing::read_streams(*repository, list.points[1].id), second_data());
+        EXPECT_EQ(list.points[1].parent, list.points[0].id);
+        EXPECT_EQ(list.points[1].instance_id, testing::kInstanceId);
+        EXPECT_EQ(list.points[1].metadata_json, R"({"golden":2})");
+        EXPECT_EQ(list.points[1].completed_at, testing::instant(200));
+        EXPECT_EQ(list.points[1].expires_at, testing::instant(1000));
+
+        const StateLog states = repository->read_states(0, {});
+        EXPECT_TRUE(states.complete);
+        ASSERT_EQ(states.records.size(), 12U);
+        for (std::size_t i = 0; i < 11; ++i) {
+            EXPECT_EQ(static_cast<std::size_t>(states.records[i].record.kind), i + 1);
+            EXPECT_EQ(states.records[i].record.until, testing::instant(500));
+        }
+        EXPECT_EQ(states.records[11].record.kind, StateKind::kPointDeleted);
+        EXPECT_EQ(repository->latest_catalog_snapshot({}), text_like_bytes(2000, 9));
+        EXPECT_TRUE(repository->check({.read_data_percent = 100}, {}).sound());
+    }
+}
+
+TEST(Golden, Version1TakesNewBackups) {
+    MemoryStore store;
+    load(store, kVersion1);
+    SystemClock clock;
+    const auto key = read_file(kVersion1 / kKeyFile, kFileMax);
+    const auto repository = Repository::open(store, parse_key(key.value()), clock);
+    // The chunker, the ids and the tree are still those of then: nothing is stored twice.
+    const PointSummary again = write_point(*repository, second_data(), 3);
+    EXPECT_EQ(again.reused_chunk_count, again.chunk_count);
+    EXPECT_LT(again.stored_bytes, 2000U);
+}
+
+TEST(Golden, DISABLED_WriteAnew) {
+    ASSERT_FALSE(fs::exists(kVersion1)) << "a golden repository is never written again";
+    MemoryStore store;
+    FakeClock clock{testing::instant(0)};
+    const Secret key = new_key();
+    Repository::create(store, key, {.label = "golden"}, clock);
+    const auto repository = Repository::open(store, key, clock);
+    write_point(*repository, first_data(), 1);
+    write_point(*repository, second_data(), 2);
+    for (int kind = 1; kind <= 11; ++kind) {
+        repository->append_state(
+            {.kind = static_cast<StateKind>(kind),
+             .instance_id = kind == 3 ? "elsewhere" : testing::kInstanceId,
+             .until = testing::instant(500),
+             .document_json = "{}"},
+            {}
+        );
+    }
+    const auto gone = testing::write_point(*repository, {{"s", to_bytes("gone")}}).id;
+    repository->remove_point(gone, "{}", {});
+    repository->put_catalog_snapshot(text_like_bytes(2000, 9), {});
+    const std::string kit{
+        repository->recovery_kit({.vault_name = "golden", .location = "here"}).expose_text()
+    };
+    const auto at = kit.find("\nholdfast-key-1:");
+    const std::string recovery = kit.substr(at + 1, kit.find('\n', at + 1) - at);
+
+    for (const auto& [name, bytes] : store.contents()) {
+        fs::create_directories((kVersion1 / name.text()).parent_path());
+        write_file_durably(kVersion1 / name.text(), bytes, 0644, Overwrite::kNo);
+    }
+    write_file_durably(kVersion1 / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
+    write_file_durably(kVersion1 / kRecoveryKeyFile, as_bytes(recovery), 0644, Overwrite::kNo);
+}
+
+}  // namespace
+}  // namespace holdfast::vault
