@@ -66,7 +66,16 @@ TEST(Pack, WorkedExample) {
     PackBuilder pack{keys, example_salt(), kMiB};
     add(pack, keys, BlobType::kDataChunk, to_bytes("hello\n"));
     const Bytes bytes = finish(pack);
-    EXPECT_EQ(to_hex(bytes), "EXAMPLE");
+    EXPECT_EQ(
+        to_hex(bytes),
+        "484f4c44464153540100010001000000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbb"
+        "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb00000000010000001600000006000000"
+        "f3cb8d3f43a8b8d0609eb3fe5f11c65f2ebedc14113cb024d35ab667f85a05b027bdb6f0d6b67900"
+        "53b5eb28c3603f2d08cfe260c817ffffffff00000000400000003000000000000000000000000000"
+        "00000000000000000000000000000000000000000000de47624bb1ab3130055156fac4fc61193ec2"
+        "f8e3a845ce8e2e3695f2151c07d2fbe1ace594c2f926b572a7d032a7e6e3931222b27aa1b1d8c610"
+        "75023d554a108600000000000000700000000100000000000000000000004846545241494c31"
+    );
 }
 
 TEST(Pack, FooterTellsWhatIsIn) {
