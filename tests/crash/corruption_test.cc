@@ -153,8 +153,9 @@ TEST(Corruption, EveryFlippedByteIsDetectedAndNamed) {
             places.insert(bytes.size() - std::min(back, bytes.size()));
         }
         for (const std::size_t at : places) {
-            // The fingerprint (offset 80) says whose wrapping it is. Changed, it is one of a key that
-            // nobody here has: the check notes that the recovery key's is missing, naming no object.
+            // The fingerprint (offset 80) says whose wrapping it is. Changed, it is that of a key
+            // that nobody here has: the check notes that the recovery key's is missing, and names
+            // no object.
             if (key.text().starts_with("keys/") && at >= 80 && at < 88) {
                 continue;
             }
