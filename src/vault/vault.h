@@ -182,6 +182,7 @@ enum class StateKind : std::uint8_t {
     kImmutabilityRaised = 9,
     kPointDeleted = 10,
     kRecoveryKitWritten = 11,
+    kPackDistrusted = 12,  ///< `document_json` names the pack; what it held is stored again.
 };
 
 struct StateRecord {

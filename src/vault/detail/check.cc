@@ -78,6 +78,7 @@ public:
         check_index();
         check_points();
         check_states();
+        share_damage();
         sum_up();
         return std::move(report_);
     }
@@ -87,6 +88,22 @@ private:
         Sha256 name{};
         std::uint64_t bytes = 0;
     };
+
+    /// So that the next backup, by whatever process, does not rely on what was found damaged.
+    void share_damage() {
+        try {
+            repository_.share_distrust(stop_);
+        } catch (const Error& error) {
+            if (error.kind() == ErrorKind::kCancelled) {
+                throw;
+            }
+            report_.notes.push_back(fmt::format(
+                "Which packs are damaged could not be recorded in the vault ({}), so later backups "
+                "may rely on them: check the vault again where it can be written.",
+                error.what()
+            ));
+        }
+    }
 
     DamagedObject& damaged(const std::string& key, std::string_view problem) {
         const auto found = std::find_if(
@@ -209,11 +226,12 @@ private:
         if (!fingerprint) {
             throw_corrupt(key, "it does not hold a wrapped key set.");
         }
+        engine_.keys.require_whole_wrapping(object, key);
         // The one wrapping whose key is at hand; others can only be tried by their owners.
         const Secret& recovery = engine_.keys.recovery_key();
         if (*fingerprint == key_fingerprint(recovery)) {
-            recovery_wrapping_found_ = true;
             (void)KeyRing::unwrap(object, recovery, key);
+            recovery_wrapping_found_ = true;
         }
     }
 
@@ -300,6 +318,9 @@ private:
             const bool sound = blob_is_sound(bytes, entry);
             add_blob(entry, number, !sound);
             bad += sound ? 0U : 1U;
+        }
+        if (bad > 0 || !footer_sound) {
+            engine_.index.distrust(packs_[number].name);
         }
         if (bad > 0) {
             damaged(

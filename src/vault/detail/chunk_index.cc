@@ -173,6 +173,12 @@ std::optional<BlobLocation> ChunkIndex::find_in(
 void ChunkIndex::distrust(const Sha256& pack) {
     const std::lock_guard lock{mutex_};
     distrusted_.insert(pack);
+    damaged_.insert(pack);
+}
+
+std::vector<Sha256> ChunkIndex::damaged_packs() const {
+    const std::lock_guard lock{mutex_};
+    return {damaged_.begin(), damaged_.end()};
 }
 
 bool ChunkIndex::distrusts(const Sha256& pack) const {
@@ -209,7 +215,8 @@ void ChunkIndex::distrust_missing_packs(std::stop_token stop) {
                 "A pack is missing; what it held is stored again when a backup comes by it.",
                 {{"object", pack_key(indexed[i]).text()}}
             );
-            distrust(indexed[i]);
+            const std::lock_guard lock{mutex_};
+            distrusted_.insert(indexed[i]);
         }
     }
 }

@@ -36,6 +36,8 @@ public:
 
     /// From now on nothing new relies on what this pack holds: it is stored again when it comes by.
     void distrust(const Sha256& pack);
+    /// Those of distrust(), without those that are missing.
+    [[nodiscard]] std::vector<Sha256> damaged_packs() const;
     /// Distrusts every pack that a segment names and the store does not have.
     void distrust_missing_packs(std::stop_token stop);
     [[nodiscard]] bool distrusts_any() const;
@@ -86,7 +88,8 @@ private:
     std::shared_ptr<const SegmentList>
         segments_;  // Guarded by mutex_; the list itself never changes.
     std::map<SegmentId, std::string> set_aside_;  // Damaged ones. Guarded by mutex_.
-    std::set<Sha256> distrusted_;                 // Packs. Guarded by mutex_.
+    std::set<Sha256> distrusted_;                 // Packs, damaged or missing. Guarded by mutex_.
+    std::set<Sha256> damaged_;                    // Packs. Guarded by mutex_.
     std::list<CachedBlock> cache_;                // Most recently used first. Guarded by mutex_.
     std::map<BlockKey, std::list<CachedBlock>::iterator> cache_by_key_;  // Guarded by mutex_.
     std::uint64_t cache_bytes_ = 0;                                      // Guarded by mutex_.

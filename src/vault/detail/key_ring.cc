@@ -154,6 +154,9 @@ Bytes KeyRing::wrap(const Secret& wrapping_key, const Salt& salt, const ObjectKe
         MutableByteSpan{out}.subspan(ObjectHeader::kBytes)
     );
     wipe(plain);
+    // So that whoever opens the repository by another key can tell that this wrapping is whole.
+    const auto mac = config_hash_.clone()(as_bytes(object.text()), out);
+    out.insert(out.end(), mac.begin(), mac.end());
     return out;
 }
 
@@ -169,12 +172,24 @@ std::optional<std::string> KeyRing::wrapping_fingerprint(ByteSpan object) {
     return fingerprint_text(frame->id);
 }
 
+void KeyRing::require_whole_wrapping(ByteSpan bytes, const ObjectKey& object) const {
+    if (bytes.size() < kHashBytes ||
+        !equal_constant_time(
+            config_hash_.clone()(as_bytes(object.text()), bytes.first(bytes.size() - kHashBytes)),
+            bytes.last(kHashBytes)
+        )) {
+        throw_corrupt(object, "the wrapped keys are not whole.");
+    }
+}
+
 KeyRing KeyRing::unwrap(ByteSpan bytes, const Secret& wrapping_key, const ObjectKey& object) {
     const auto header = decode_object_header(bytes);
-    if (!header || header->kind != ObjectKind::kKeySet) {
+    if (!header || header->kind != ObjectKind::kKeySet ||
+        bytes.size() < ObjectHeader::kBytes + FrameHeader::kBytes + kTagBytes + kHashBytes) {
         throw_corrupt(object, "it does not hold a wrapped key set.");
     }
-    const ByteSpan frame_bytes = bytes.subspan(ObjectHeader::kBytes);
+    const ByteSpan frame_bytes =
+        bytes.subspan(ObjectHeader::kBytes).first(bytes.size() - ObjectHeader::kBytes - kHashBytes);
     const auto frame = decode_frame_header(frame_bytes);
     if (!frame || frame->codec != Codec::kStored || frame->slot != 0 ||
         frame_bytes.size() != FrameHeader::kBytes + frame->sealed_bytes) {
@@ -225,6 +240,7 @@ KeyRing KeyRing::unwrap(ByteSpan bytes, const Secret& wrapping_key, const Object
         Secret{as_bytes(set.recovery_key())}
     };
     wipe_message(set);
+    ring.require_whole_wrapping(bytes, object);
     return ring;
 }
 

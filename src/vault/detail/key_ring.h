@@ -55,6 +55,9 @@ public:
         ByteSpan bytes, const Secret& wrapping_key, const ObjectKey& object
     );
 
+    /// Can be told without the wrapping's own key. Throws kVaultCorrupt naming `object`.
+    void require_whole_wrapping(ByteSpan bytes, const ObjectKey& object) const;
+
 private:
     RepositoryId id_;
     Secret repository_secret_;

@@ -1,6 +1,7 @@
 #include "vault/detail/manifest.h"
 
 #include "base/error.h"
+#include "vault/detail/crypto.h"
 
 #include <algorithm>
 
@@ -23,13 +24,10 @@ bool ends_node(const ChunkId& child) noexcept {
     return get_little_endian<std::uint32_t>(child.data()) % kNodeChildrenMean == 0;
 }
 
-/// FNV-1a: any fixed function of the name serves.
-bool ends_directory_node(std::string_view name) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char c : name) {
-        hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
-    }
-    return (hash >> 32) % kDirectoryEntriesMean == 0;
+/// Names often differ in a digit only, so the function must mix well; any that is fixed serves.
+bool ends_directory_node(std::string_view name) {
+    const Sha256 hash = sha256(as_bytes(name));
+    return get_little_endian<std::uint32_t>(hash.data()) % kDirectoryEntriesMean == 0;
 }
 
 std::string text_of(const ChunkId& id) {

@@ -134,6 +134,19 @@ TEST(Directory, ListsInOrderFromAnyName) {
     }
 }
 
+TEST(Directory, ANewStreamRewritesItsPathOnly) {
+    Nodes nodes;
+    std::vector<std::string> names;
+    for (int i = 0; i < 5000; ++i) {
+        names.push_back(fmt::format("t_{:05}", i));
+    }
+    (void)build_directory(nodes, names);
+    const std::size_t before = nodes.stored.size();
+    names.insert(names.begin() + 2500, "t_02499x");
+    (void)build_directory(nodes, names);
+    EXPECT_LE(nodes.stored.size() - before, 6U);
+}
+
 TEST(Nodes, ParsersTakeAnyBytes) {
     for (unsigned seed = 0; seed < 500; ++seed) {
         const Bytes noise = pseudo_random_bytes(seed % 100, seed);

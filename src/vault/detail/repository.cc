@@ -1,6 +1,7 @@
 #include "vault/detail/repository.h"
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "vault/detail/point_reader.h"
@@ -25,6 +26,25 @@ Error no_such_point(PointId id) {
             .target = id.to_string(),
         }
     };
+}
+
+std::string distrusted_pack_document(const Sha256& pack) {
+    return Json{{"pack", to_hex(pack)}}.dump();
+}
+
+/// Nothing when `document` names none; records are sealed, so that is a later version's.
+std::optional<Sha256> parse_distrusted_pack(const std::string& document) {
+    const Json json = Json::parse(document, nullptr, false);
+    if (!json.is_object() || !json.contains("pack") || !json["pack"].is_string()) {
+        return std::nullopt;
+    }
+    const auto bytes = from_hex(json["pack"].get<std::string>());
+    Sha256 pack{};
+    if (!bytes || bytes->size() != pack.size()) {
+        return std::nullopt;
+    }
+    std::copy(bytes->begin(), bytes->end(), pack.begin());
+    return pack;
 }
 
 }  // namespace
@@ -169,6 +189,7 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
     SessionSetup setup{.begin = begin, .parent = {}, .on_committed = {}};
     engine_.index.refresh(stop);
     engine_.index.distrust_missing_packs(stop);
+    share_distrust(stop);
     std::optional<KnownPoint> parent;
     try {
         if (begin.parent) {
@@ -232,6 +253,43 @@ PointList RepositoryImpl::list_points(std::stop_token stop) {
                std::tie(b.instance_id, b.completed_at, b.id);
     });
     return out;
+}
+
+// ---- Damaged packs ----
+
+void RepositoryImpl::share_distrust(std::stop_token stop) {
+    std::uint64_t read_to = 0;
+    {
+        const std::lock_guard lock{mutex_};
+        read_to = distrust_read_to_;
+    }
+    const StateLog log = states_.read(read_to, stop);
+    std::vector<Sha256> unrecorded;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const StoredStateRecord& stored : log.records) {
+            if (stored.record.kind == StateKind::kPackDistrusted) {
+                if (const auto pack = parse_distrusted_pack(stored.record.document_json)) {
+                    engine_.index.distrust(*pack);
+                    distrust_recorded_.insert(*pack);
+                }
+            }
+            if (log.complete) {
+                distrust_read_to_ = std::max(distrust_read_to_, stored.sequence);
+            }
+        }
+        for (const Sha256& pack : engine_.index.damaged_packs()) {
+            if (distrust_recorded_.insert(pack).second) {
+                unrecorded.push_back(pack);
+            }
+        }
+    }
+    for (const Sha256& pack : unrecorded) {
+        StateRecord record;
+        record.kind = StateKind::kPackDistrusted;
+        record.document_json = distrusted_pack_document(pack);
+        append_state(record, stop);
+    }
 }
 
 // ---- Removal ----

@@ -92,6 +92,10 @@ private:
     /// Brings holds_ up to date. Throws kVaultCorrupt when the state is not known for certain.
     void update_holds(std::stop_token stop);
     void require_not_held(const KnownPoint& point, std::stop_token stop);
+    /// Takes over which packs the state records say are damaged, and records those that a reader or
+    /// a check of this process found since. So a backup after a check, by whatever process, stores
+    /// their contents again.
+    void share_distrust(std::stop_token stop);
     [[nodiscard]] bool finish_removal(PointId id, std::stop_token stop);
     [[nodiscard]] std::vector<std::uint64_t> snapshot_numbers(std::stop_token stop);
 
@@ -102,6 +106,8 @@ private:
     std::mutex mutex_;
     std::map<PointId, KnownPoint> known_;  // Commit records never change. Guarded by mutex_.
     Holds holds_;                          // Guarded by mutex_.
+    std::uint64_t distrust_read_to_ = 0;   // Sequence of a state record. Guarded by mutex_.
+    std::set<Sha256> distrust_recorded_;   // Packs. Guarded by mutex_.
     ThreadPool read_pool_;                 // Last: its tasks use the engine.
 };
 

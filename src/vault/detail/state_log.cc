@@ -14,7 +14,7 @@ constexpr std::size_t kDocumentBytesMax = kMiB;
 
 bool known_kind(std::uint32_t kind) {
     return kind >= static_cast<std::uint32_t>(StateKind::kExpirySet) &&
-           kind <= static_cast<std::uint32_t>(StateKind::kRecoveryKitWritten);
+           kind <= static_cast<std::uint32_t>(StateKind::kPackDistrusted);
 }
 
 /// Throws kVaultCorrupt naming `key`.
