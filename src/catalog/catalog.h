@@ -11,11 +11,18 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace holdfast::catalog {
 
-/// A record as the database sees it: a document, its key and the four columns that queries may use.
+/// A column that only one table has.
+struct ExtraColumn {
+    std::string_view name;
+    std::variant<std::string, std::int64_t> value;
+};
+
+/// A record as the database sees it: a document, its key and the columns that queries may use.
 struct Row {
     std::string key;      ///< Lower case.
     std::string parent;   ///< Lower case; what the record belongs to.
@@ -23,6 +30,29 @@ struct Row {
     std::string state;
     std::int64_t at = 0;  ///< Microseconds since 1970; what listings are ordered by.
     std::string document;
+    std::vector<ExtraColumn> extra = {};
+};
+
+/// Where a record stands in a listing, so that the next page begins behind it whatever came or went
+/// meanwhile.
+struct Place {
+    std::int64_t at = 0;
+    std::string key;  ///< Lower case.
+};
+
+/// A condition on a column that only jobs have; for queries of jobs alone.
+struct JobCondition {
+    enum class Column {
+        kActivity,  ///< job_activity()
+        kDatasource,
+        kDatasourceType,
+        kStarted,  ///< What the wire calls startTime.
+        kEnded,
+    };
+    Column column = Column::kActivity;
+    std::vector<std::string> any_of = {};     ///< For the texts: any of these, without case.
+    std::optional<Instant> later_than = {};   ///< For the times; a job without one never matches.
+    std::optional<Instant> sooner_than = {};  ///< Likewise.
 };
 
 enum class Order { kOldestFirst, kNewestFirst };
@@ -30,13 +60,16 @@ enum class Order { kOldestFirst, kNewestFirst };
 /// All given conditions must hold. Text is compared without case.
 struct Query {
     std::optional<std::string> parent = {};
-    std::optional<std::string> parent_prefix = {};  ///< E.g. all below one subscription.
+    std::optional<std::string> parent_prefix = {};         ///< E.g. all below one subscription.
+    std::optional<std::vector<std::string>> parents = {};  ///< Any of these; none when empty.
     std::optional<std::string> subject = {};
     std::vector<std::string> states = {};  ///< Any of these; empty = all.
     std::optional<Instant> from = {};      ///< Inclusive.
     std::optional<Instant> until = {};     ///< Exclusive.
-    Order order = Order::kOldestFirst;     ///< By `at`, then key.
-    std::int64_t limit = -1;               ///< Negative = no limit.
+    std::vector<JobCondition> job_conditions = {};
+    Order order = Order::kOldestFirst;  ///< By `at`, then key.
+    std::optional<Place> after = {};    ///< Only what comes behind this, in that order.
+    std::int64_t limit = -1;            ///< Negative = no limit.
     std::int64_t offset = 0;
 };
 
@@ -58,6 +91,10 @@ struct Query {
 /// created_at   | | Principal         | id             | -               | resource id   | kind |
 /// created_at   | | Token             | id             | principal       | -             | - |
 /// created_at   | | RoleAssignment    | id             | scope           | principal     | - |
+/// created_at   | | ResourceGuard     | id             | group id        | -             | - |
+/// created_at   | | GuardProxy        | id             | vault id        | guard id      | - |
+/// created_at   | | GuardRequest      | id             | guard id        | requester     | status |
+/// created_at   | | PolicyVersion     | policy/version | policy id       | -             | - |
 /// created_at   |
 template <typename Record>
 struct RecordTraits;

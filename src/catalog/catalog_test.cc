@@ -105,6 +105,70 @@ TEST_F(CatalogTest, ListsInOrderByStateTimeAndPage) {
     });
 }
 
+TEST_F(CatalogTest, GoesOnBehindAPlaceWhateverCameMeanwhile) {
+    for (int i = 0; i < 6; ++i) {
+        add_job("J" + std::to_string(i), "Completed", std::chrono::minutes{i / 2});
+    }
+    Query query{.parent = "/v/one", .order = Order::kNewestFirst, .limit = 2};
+    std::vector<std::string> seen;
+    for (int page = 0; page < 4; ++page) {
+        for (const JobRecord& job : catalog_->list<JobRecord>(query)) {
+            seen.push_back(job.id);
+            query.after = place_of(job);
+        }
+        add_job("new" + std::to_string(page), "Completed", std::chrono::minutes{100 + page});
+    }
+    EXPECT_EQ(seen, (std::vector<std::string>{"J5", "J4", "J3", "J2", "J1", "J0"}));
+}
+
+TEST_F(CatalogTest, FindsJobsByWhatOnlyJobsHave) {
+    catalog_->write([&](Transaction& transaction) {
+        for (int i = 0; i < 4; ++i) {
+            JobRecord job{.id = "J" + std::to_string(i), .vault_id = i < 2 ? "/V/One" : "/V/Two"};
+            job.operation = i == 3 ? "Restore" : "Backup";
+            job.user_triggered = i != 0;
+            job.datasource_id = "/Servers/S" + std::to_string(i);
+            job.datasource_type = "Microsoft.DBforPostgreSQL/flexibleServers";
+            job.created_at = kStart + std::chrono::hours{i};
+            if (i > 1) {
+                job.started_at = kStart + std::chrono::hours{10 + i};
+                job.ended_at = kStart + std::chrono::hours{20 + i};
+            }
+            transaction.put(job);
+        }
+    });
+    using Column = JobCondition::Column;
+    const auto found = [&](std::vector<JobCondition> conditions) {
+        std::string names;
+        for (const JobRecord& job :
+             catalog_->list<JobRecord>({.job_conditions = std::move(conditions)})) {
+            names += job.id;
+        }
+        return names;
+    };
+    EXPECT_EQ(found({{.column = Column::kActivity, .any_of = {"ondemandbackup"}}}), "J1J2");
+    EXPECT_EQ(
+        found({{.column = Column::kActivity, .any_of = {"ScheduledBackup", "Restore"}}}), "J0J3"
+    );
+    EXPECT_EQ(found({{.column = Column::kDatasource, .any_of = {"/SERVERS/s2"}}}), "J2");
+    EXPECT_EQ(found({{.column = Column::kDatasourceType, .any_of = {"other"}}}), "");
+    EXPECT_EQ(
+        found({{.column = Column::kStarted, .later_than = kStart + std::chrono::hours{1}}}), "J2J3"
+    );
+    // A job that runs has no end: it is neither later nor sooner.
+    EXPECT_EQ(
+        found({{.column = Column::kEnded, .sooner_than = kStart + std::chrono::hours{23}}}), "J2"
+    );
+    EXPECT_EQ(
+        catalog_->list<JobRecord>({.parents = std::vector<std::string>{"/v/TWO"}}).size(), 2U
+    );
+    EXPECT_TRUE(catalog_->list<JobRecord>({.parents = std::vector<std::string>{}}).empty());
+    EXPECT_EQ(
+        catalog_->list<JobRecord>({.order = Order::kNewestFirst, .limit = 1, .offset = 1})[0].id,
+        "J2"
+    );
+}
+
 TEST_F(CatalogTest, TellsOfChangedResourcesOnly) {
     int changes = 0;
     catalog_->on_resources_changed([&] { ++changes; });
@@ -167,6 +231,45 @@ TEST(CatalogFile, SurvivesReopeningAndIsPrivate) {
     EXPECT_EQ(status.st_mode & 0777U, 0600U);
     const auto catalog = open_sqlite_catalog(path, clock);
     catalog->read([](const View& view) { EXPECT_EQ(view.setting("a"), "b"); });
+}
+
+TEST(CatalogFile, GivesOldJobsTheirNewColumns) {
+    const TemporaryDirectory directory{"holdfast-catalog-test"};
+    const auto path = directory.path() / "catalog.sqlite";
+    FakeClock clock{kStart};
+    {
+        const auto catalog = open_sqlite_catalog(path, clock);
+        catalog->write([&](Transaction& transaction) {
+            JobRecord job{.id = "J1", .vault_id = "/V", .operation = "Backup"};
+            job.user_triggered = false;
+            job.created_at = kStart;
+            transaction.put(job);
+        });
+    }
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
+    // Back to version 1, as it was before jobs had these columns.
+    ASSERT_EQ(
+        sqlite3_exec(
+            database,
+            "DROP INDEX jobs_search; ALTER TABLE jobs DROP COLUMN activity;"
+            "ALTER TABLE jobs DROP COLUMN datasource; ALTER TABLE jobs DROP COLUMN datasource_type;"
+            "ALTER TABLE jobs DROP COLUMN started; ALTER TABLE jobs DROP COLUMN ended;"
+            "DROP TABLE resource_guards; DROP TABLE guard_proxies; DROP TABLE guard_requests;"
+            "DROP TABLE policy_versions; PRAGMA user_version = 1;",
+            nullptr,
+            nullptr,
+            nullptr
+        ),
+        SQLITE_OK
+    );
+    sqlite3_close(database);
+    const auto catalog = open_sqlite_catalog(path, clock);
+    const std::vector<JobCondition> conditions{
+        {.column = JobCondition::Column::kActivity, .any_of = {"ScheduledBackup"}},
+        {.column = JobCondition::Column::kStarted, .later_than = kStart - std::chrono::hours{1}},
+    };
+    EXPECT_EQ(catalog->list<JobRecord>({.job_conditions = conditions}).size(), 1U);
 }
 
 TEST(CatalogFile, RefusesANewerSchema) {

@@ -46,6 +46,14 @@ void to_json(Json& out, const TokenRecord& record);
 void from_json(const Json& in, TokenRecord& record);
 void to_json(Json& out, const RoleAssignmentRecord& record);
 void from_json(const Json& in, RoleAssignmentRecord& record);
+void to_json(Json& out, const ResourceGuardRecord& record);
+void from_json(const Json& in, ResourceGuardRecord& record);
+void to_json(Json& out, const GuardProxyRecord& record);
+void from_json(const Json& in, GuardProxyRecord& record);
+void to_json(Json& out, const GuardRequestRecord& record);
+void from_json(const Json& in, GuardRequestRecord& record);
+void to_json(Json& out, const PolicyVersionRecord& record);
+void from_json(const Json& in, PolicyVersionRecord& record);
 void to_json(Json& out, const AuditRecord& record);
 void from_json(const Json& in, AuditRecord& record);
 
@@ -57,7 +65,21 @@ struct RowColumns {
     std::string subject = {};
     std::string state = {};
     Instant at;
+    std::vector<ExtraColumn> extra = {};
 };
+
+/// What the resource graph calls the operation of a job: `OnDemandBackup`, `ScheduledBackup`,
+/// `Restore`…
+[[nodiscard]] std::string job_activity(const JobRecord& job);
+/// The columns that only the jobs have, for JobCondition.
+[[nodiscard]] std::vector<ExtraColumn> job_columns(const JobRecord& job);
+
+/// The key of a policy's version.
+[[nodiscard]] inline std::string policy_version_key(
+    std::string_view policy_id, std::int64_t version
+) {
+    return std::string{policy_id} + "/" + std::to_string(version);
+}
 
 #define HOLDFAST_RECORD(Record, table_name, ...)                   \
     template <>                                                    \
@@ -109,7 +131,8 @@ HOLDFAST_RECORD(
     .parent = r.vault_id,
     .subject = r.instance_id,
     .state = r.status,
-    .at = r.created_at
+    .at = r.created_at,
+    .extra = job_columns(r)
 );
 HOLDFAST_RECORD(
     PointRecord,
@@ -154,7 +177,45 @@ HOLDFAST_RECORD(
     .subject = r.principal_id,
     .at = r.created_at
 );
+HOLDFAST_RECORD(
+    ResourceGuardRecord,
+    "resource_guards",
+    .key = r.id,
+    .parent = resource_group_key(r.subscription_id, r.resource_group),
+    .at = r.created_at
+);
+HOLDFAST_RECORD(
+    GuardProxyRecord,
+    "guard_proxies",
+    .key = r.id,
+    .parent = r.vault_id,
+    .subject = r.guard_id,
+    .at = r.created_at
+);
+HOLDFAST_RECORD(
+    GuardRequestRecord,
+    "guard_requests",
+    .key = r.id,
+    .parent = r.guard_id,
+    .subject = r.requester_id,
+    .state = r.status,
+    .at = r.created_at
+);
+HOLDFAST_RECORD(
+    PolicyVersionRecord,
+    "policy_versions",
+    .key = policy_version_key(r.policy_id, r.version),
+    .parent = r.policy_id,
+    .at = r.created_at
+);
 #undef HOLDFAST_RECORD
+
+/// Where a record stands in a listing: Query::after takes it.
+template <typename Record>
+[[nodiscard]] Place place_of(const Record& record) {
+    const RowColumns columns = RecordTraits<Record>::columns(record);
+    return {.at = columns.at.time_since_epoch().count(), .key = to_lower(columns.key)};
+}
 
 template <typename Record>
 std::optional<Record> View::get(std::string_view key) const {
@@ -203,6 +264,7 @@ void Transaction::put(Record& record) {
             .state = columns.state,
             .at = columns.at.time_since_epoch().count(),
             .document = Json(record).dump(),
+            .extra = columns.extra,
         }
     );
 }

@@ -228,6 +228,40 @@ HOLDFAST_RECORD_JSON(
     etag
 )
 HOLDFAST_RECORD_JSON(
+    ResourceGuardRecord,
+    id,
+    subscription_id,
+    resource_group,
+    name,
+    location,
+    tags,
+    exclusions,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    GuardProxyRecord, id, vault_id, name, guard_id, unlocks, created_at, modified_at, etag
+)
+HOLDFAST_RECORD_JSON(
+    GuardRequestRecord,
+    id,
+    guard_id,
+    kind,
+    name,
+    vault_id,
+    requester_id,
+    justification,
+    status,
+    approver_id,
+    decided_at,
+    expires_at,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(PolicyVersionRecord, policy_id, version, properties, created_at)
+HOLDFAST_RECORD_JSON(
     AuditRecord,
     sequence,
     at,
@@ -243,5 +277,22 @@ HOLDFAST_RECORD_JSON(
     correlation_id,
     details
 )
+
+std::string job_activity(const JobRecord& job) {
+    if (!starts_with_ignoring_case(job.operation, "Backup")) {
+        return job.operation;
+    }
+    return (job.user_triggered ? "OnDemand" : "Scheduled") + job.operation;
+}
+
+std::vector<ExtraColumn> job_columns(const JobRecord& job) {
+    return {
+        {"activity", job_activity(job)},
+        {"datasource", to_lower(job.datasource_id)},
+        {"datasource_type", job.datasource_type},
+        {"started", job.started_at.value_or(job.created_at).time_since_epoch().count()},
+        {"ended", job.ended_at ? job.ended_at->time_since_epoch().count() : 0},
+    };
+}
 
 }  // namespace holdfast::catalog

@@ -254,6 +254,60 @@ struct RoleAssignmentRecord {
     std::string etag;
 };
 
+/// Microsoft.DataProtection/resourceGuards: who wants a guarded operation on a vault mapped to it
+/// needs a second person's word.
+struct ResourceGuardRecord {
+    std::string id;
+    std::string subscription_id;
+    std::string resource_group;
+    std::string name;
+    std::string location;
+    Json tags = Json::object();
+    std::vector<std::string> exclusions;  ///< vaultCriticalOperationExclusionList.
+    Instant created_at;
+    Instant modified_at;
+    std::string etag;
+};
+
+/// Microsoft.DataProtection/backupVaults/backupResourceGuardProxies: a vault mapped to a guard.
+struct GuardProxyRecord {
+    std::string id;
+    std::string vault_id;
+    std::string name;
+    std::string guard_id;
+    /// Open windows of unlockDelete: principalId, operation, until (microseconds since 1970).
+    Json unlocks = Json::array();
+    Instant created_at;
+    Instant modified_at;
+    std::string etag;
+};
+
+/// A request for a guarded operation and the answer to it: `{guard}/{kind}Requests/{name}`.
+struct GuardRequestRecord {
+    std::string id;
+    std::string guard_id;
+    std::string kind;  ///< E.g. deleteBackupInstanceRequests.
+    std::string name;
+    std::string vault_id;      ///< The only vault it is for; empty: any that the guard protects.
+    std::string requester_id;  ///< The principal that may use it.
+    std::string justification;
+    std::string status = "Pending";  ///< Pending, Approved, Rejected.
+    std::string approver_id;
+    std::optional<Instant> decided_at;
+    std::optional<Instant> expires_at;  ///< An approval holds until then.
+    Instant created_at;
+    Instant modified_at;
+    std::string etag;
+};
+
+/// What a policy said before it was edited: points keep the version that they were made under.
+struct PolicyVersionRecord {
+    std::string policy_id;
+    std::int64_t version = 1;
+    Json properties = Json::object();
+    Instant created_at;  ///< When it came into force.
+};
+
 /// One entry of the audit trail; the catalog numbers them.
 struct AuditRecord {
     std::int64_t sequence = 0;

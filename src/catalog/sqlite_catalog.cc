@@ -31,6 +31,10 @@ constexpr TableRow kTables[] = {
     {"principals", TableRow::Exported::kYes},
     {"tokens", TableRow::Exported::kYes},
     {"role_assignments", TableRow::Exported::kYes},
+    {"resource_guards", TableRow::Exported::kYes},
+    {"guard_proxies", TableRow::Exported::kYes},
+    {"guard_requests", TableRow::Exported::kYes},
+    {"policy_versions", TableRow::Exported::kYes},
     {"points", TableRow::Exported::kNo},
     {"jobs", TableRow::Exported::kNo},
     {"operations", TableRow::Exported::kNo},
@@ -79,8 +83,8 @@ auto guarded(const Body& body) {
 // ---- schema
 // ------------------------------------------------------------------------------------------------
 
-void migrate_to_1(SQLite::Database& database) {
-    for (const TableRow& table : kTables) {
+void create_tables(SQLite::Database& database, std::initializer_list<std::string_view> names) {
+    for (const std::string_view name : names) {
         database.exec(fmt::format(
             "CREATE TABLE {0} (key TEXT PRIMARY KEY NOT NULL, parent TEXT NOT NULL, subject TEXT "
             "NOT NULL,"
@@ -89,9 +93,28 @@ void migrate_to_1(SQLite::Database& database) {
             "CREATE INDEX {0}_subject ON {0} (subject, at, key);"
             "CREATE INDEX {0}_state ON {0} (state, at, key);"
             "CREATE INDEX {0}_at ON {0} (at, key);",
-            table.name
+            name
         ));
     }
+}
+
+void migrate_to_1(SQLite::Database& database) {
+    create_tables(
+        database,
+        {"subscriptions",
+         "resource_groups",
+         "servers",
+         "vaults",
+         "policies",
+         "instances",
+         "secrets",
+         "principals",
+         "tokens",
+         "role_assignments",
+         "points",
+         "jobs",
+         "operations"}
+    );
     database.exec(
         "CREATE TABLE audit (sequence INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,"
         " document TEXT NOT NULL);"
@@ -100,9 +123,34 @@ void migrate_to_1(SQLite::Database& database) {
     );
 }
 
+/// Resource guards, versions of policies, and what the resource graph asks of jobs as columns.
+void migrate_to_2(SQLite::Database& database) {
+    create_tables(
+        database, {"resource_guards", "guard_proxies", "guard_requests", "policy_versions"}
+    );
+    database.exec(
+        "ALTER TABLE jobs ADD COLUMN activity TEXT NOT NULL DEFAULT '' COLLATE NOCASE;"
+        "ALTER TABLE jobs ADD COLUMN datasource TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE jobs ADD COLUMN datasource_type TEXT NOT NULL DEFAULT '' COLLATE NOCASE;"
+        "ALTER TABLE jobs ADD COLUMN started INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE jobs ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;"
+        "UPDATE jobs SET"
+        " activity = CASE WHEN document ->> '$.operation' LIKE 'backup%' THEN"
+        "   iif(document ->> '$.user_triggered', 'OnDemand', 'Scheduled') ELSE '' END"
+        "   || (document ->> '$.operation'),"
+        " datasource = lower(document ->> '$.datasource_id'),"
+        " datasource_type = document ->> '$.datasource_type',"
+        " started = coalesce(document ->> '$.started_at', document ->> '$.created_at'),"
+        " ended = coalesce(document ->> '$.ended_at', 0);"
+        // Holds all that a search looks at, so that counting 100,000 jobs reads no document.
+        "CREATE INDEX jobs_search ON jobs"
+        " (at, key, parent, state, activity, datasource_type, started, ended);"
+    );
+}
+
 using Migration = void (*)(SQLite::Database&);
 // Entry n brings version n to n + 1. Never edited once released: only appended to.
-constexpr Migration kMigrations[] = {migrate_to_1};
+constexpr Migration kMigrations[] = {migrate_to_1, migrate_to_2};
 
 void migrate(SQLite::Database& database) {
     const int found = database.execAndGet("PRAGMA user_version").getInt();
@@ -132,6 +180,14 @@ void migrate(SQLite::Database& database) {
 // ---- queries
 // ------------------------------------------------------------------------------------------------
 
+std::string marks(std::size_t count) {
+    std::string out;
+    for (std::size_t i = 0; i < count; ++i) {
+        out += i == 0 ? "?" : ",?";
+    }
+    return out;
+}
+
 /// A WHERE clause and the texts and numbers to bind to it, in order.
 struct Conditions {
     std::string sql;
@@ -141,6 +197,17 @@ struct Conditions {
         sql += fmt::format("{}{}", sql.empty() ? " WHERE " : " AND ", condition);
         values.push_back(std::move(value));
     }
+    /// `column` has any of `wanted`; no row passes when there is none.
+    void add_any(std::string_view column, std::vector<std::string> wanted) {
+        sql += fmt::format(
+            "{}{} IN ({})", sql.empty() ? " WHERE " : " AND ", column, marks(wanted.size())
+        );
+        values.insert(
+            values.end(),
+            std::make_move_iterator(wanted.begin()),
+            std::make_move_iterator(wanted.end())
+        );
+    }
     void bind(SQLite::Statement& statement) const {
         int index = 0;
         for (const auto& value : values) {
@@ -148,6 +215,46 @@ struct Conditions {
         }
     }
 };
+
+std::string_view column_of(JobCondition::Column column) {
+    switch (column) {
+        case JobCondition::Column::kActivity:
+            return "activity";
+        case JobCondition::Column::kDatasource:
+            return "datasource";
+        case JobCondition::Column::kDatasourceType:
+            return "datasource_type";
+        case JobCondition::Column::kStarted:
+            return "started";
+        case JobCondition::Column::kEnded:
+            return "ended";
+    }
+    return "";
+}
+
+void add_job_condition(const JobCondition& condition, Conditions& conditions) {
+    const std::string_view column = column_of(condition.column);
+    const bool lowered = condition.column == JobCondition::Column::kDatasource;
+    if (!condition.any_of.empty()) {
+        std::vector<std::string> values = condition.any_of;
+        for (std::string& value : values) {
+            value = lowered ? to_lower(value) : value;
+        }
+        conditions.add_any(column, std::move(values));
+    }
+    if (condition.later_than) {
+        conditions.add(
+            fmt::format("{0} <> 0 AND {0} > ?", column),
+            condition.later_than->time_since_epoch().count()
+        );
+    }
+    if (condition.sooner_than) {
+        conditions.add(
+            fmt::format("{0} <> 0 AND {0} < ?", column),
+            condition.sooner_than->time_since_epoch().count()
+        );
+    }
+}
 
 /// The first text that sorts behind every text with this prefix.
 std::string behind_prefix(std::string prefix) {
@@ -165,24 +272,32 @@ Conditions conditions_of(const Query& query) {
         conditions.add("parent >= ?", prefix);
         conditions.add("parent < ?", behind_prefix(prefix));
     }
+    if (query.parents) {
+        std::vector<std::string> parents;
+        for (const std::string& parent : *query.parents) {
+            parents.push_back(to_lower(parent));
+        }
+        conditions.add_any("parent", std::move(parents));
+    }
     if (query.subject) {
         conditions.add("subject = ?", to_lower(*query.subject));
     }
     if (!query.states.empty()) {
-        std::string marks;
-        for (std::size_t i = 0; i < query.states.size(); ++i) {
-            marks += i == 0 ? "?" : ",?";
-        }
-        conditions.add(fmt::format("state IN ({})", marks), query.states.front());
-        for (std::size_t i = 1; i < query.states.size(); ++i) {
-            conditions.values.emplace_back(query.states[i]);
-        }
+        conditions.add_any("state", query.states);
+    }
+    for (const JobCondition& condition : query.job_conditions) {
+        add_job_condition(condition, conditions);
     }
     if (query.from) {
         conditions.add("at >= ?", query.from->time_since_epoch().count());
     }
     if (query.until) {
         conditions.add("at < ?", query.until->time_since_epoch().count());
+    }
+    if (query.after) {
+        const bool newest_first = query.order == Order::kNewestFirst;
+        conditions.add(newest_first ? "(at, key) < (?, ?)" : "(at, key) > (?, ?)", query.after->at);
+        conditions.values.emplace_back(query.after->key);
     }
     return conditions;
 }
@@ -213,18 +328,22 @@ public:
     ) const {
         const Conditions conditions = conditions_of(query);
         const std::string_view direction = query.order == Order::kNewestFirst ? "DESC" : "ASC";
+        const std::string order = fmt::format("ORDER BY at {0}, key {0}", direction);
+        std::string sql = fmt::format("SELECT document FROM {}{} {}", table, conditions.sql, order);
+        if (query.limit >= 0 || query.offset > 0) {
+            // The rows of a page are found in an index before any document is read.
+            sql = fmt::format(
+                "SELECT document FROM {0} WHERE rowid IN (SELECT rowid FROM {0}{1} {2} LIMIT {3} "
+                "OFFSET {4}) {2}",
+                table,
+                conditions.sql,
+                order,
+                query.limit,
+                query.offset
+            );
+        }
         guarded([&] {
-            SQLite::Statement statement{
-                database_,
-                fmt::format(
-                    "SELECT document FROM {0}{1} ORDER BY at {2}, key {2} LIMIT {3} OFFSET {4}",
-                    table,
-                    conditions.sql,
-                    direction,
-                    query.limit,
-                    query.offset
-                )
-            };
+            SQLite::Statement statement{database_, sql};
             conditions.bind(statement);
             while (statement.executeStep()) {
                 if (!visitor(statement.getColumn(0).getString())) {
@@ -357,16 +476,24 @@ public:
     }
 
     void put_row(std::string_view table, const Row& row) override {
+        std::string columns;
+        std::string updates;
+        for (const ExtraColumn& extra : row.extra) {
+            columns += fmt::format(", {}", extra.name);
+            updates += fmt::format(", {0} = excluded.{0}", extra.name);
+        }
         guarded([&] {
             SQLite::Statement statement{
                 database_,
                 fmt::format(
-                    "INSERT INTO {} (key, parent, subject, state, at, document) VALUES (?, ?, ?, "
-                    "?, ?, ?)"
+                    "INSERT INTO {0} (key, parent, subject, state, at, document{1}) VALUES ({2})"
                     " ON CONFLICT (key) DO UPDATE SET parent = excluded.parent, subject = "
                     "excluded.subject,"
-                    " state = excluded.state, at = excluded.at, document = excluded.document",
-                    table
+                    " state = excluded.state, at = excluded.at, document = excluded.document{3}",
+                    table,
+                    columns,
+                    marks(6 + row.extra.size()),
+                    updates
                 )
             };
             statement.bind(1, row.key);
@@ -375,6 +502,11 @@ public:
             statement.bind(4, row.state);
             statement.bind(5, row.at);
             statement.bind(6, row.document);
+            int index = 6;
+            for (const ExtraColumn& extra : row.extra) {
+                ++index;
+                std::visit([&](const auto& value) { statement.bind(index, value); }, extra.value);
+            }
             statement.exec();
         });
         resources_changed_ = resources_changed_ || is_exported(table);
