@@ -277,6 +277,55 @@ Reply list_reply(const RequestContext& context, std::vector<Json> items, std::si
     return Reply::ok(std::move(body));
 }
 
+Page read_page(const Query& query, std::size_t page_size) {
+    Page page;
+    page.size = requested_page_size(query, page_size);
+    const std::string* token = query.find("$skipToken");
+    if (token != nullptr && !token->empty()) {
+        page.after = parse_skip_token(*token);
+        if (!page.after) {
+            refuse_parameter("$skipToken", *token, "it is not a token of this server");
+        }
+    }
+    return page;
+}
+
+void bound(catalog::Query& query, const Page& page) {
+    query.limit = static_cast<std::int64_t>(page.size) + 1;
+    query.after = page.after;
+}
+
+std::string skip_token(const catalog::Place& place) {
+    return to_base64url(as_bytes(fmt::format("at:{}:{}", place.at, place.key)));
+}
+
+std::optional<catalog::Place> parse_skip_token(std::string_view token) {
+    constexpr std::string_view kPrefix = "at:";
+    const auto bytes = from_base64url(token);
+    std::string_view text = bytes ? as_text(*bytes) : std::string_view{};
+    if (!text.starts_with(kPrefix)) {
+        return std::nullopt;
+    }
+    text.remove_prefix(kPrefix.size());
+    catalog::Place place;
+    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), place.at);
+    if (fault != std::errc{} || end == text.data() + text.size() || *end != ':') {
+        return std::nullopt;
+    }
+    place.key = text.substr(static_cast<std::size_t>(end - text.data()) + 1);
+    return place;
+}
+
+Reply page_reply(
+    const RequestContext& context, Json items, const std::optional<catalog::Place>& next
+) {
+    Json body{{"value", std::move(items)}};
+    if (next) {
+        body["nextLink"] = next_link(context, skip_token(*next));
+    }
+    return Reply::ok(std::move(body));
+}
+
 std::string quote_etag(std::string_view etag) {
     return fmt::format("\"{}\"", etag);
 }

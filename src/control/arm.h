@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "catalog/catalog.h"
 #include "control/http/message.h"
 #include "control/route.h"
 
@@ -44,6 +45,25 @@ inline constexpr std::size_t kPageSizeMax = 1000;
 /// other query parameter on. Throws kInvalidParameter for a token or number that is none.
 [[nodiscard]] Reply list_reply(
     const RequestContext& context, std::vector<Json> items, std::size_t page_size = kPageSizeMax
+);
+
+/// What a listing asks of the catalog for one page: rows behind `after`, one more than `size`, so
+/// that it is known whether there is a next page.
+struct Page {
+    std::size_t size = kPageSizeMax;
+    std::optional<catalog::Place> after;
+};
+/// From `$top` and `$skipToken`. Throws kInvalidParameter.
+[[nodiscard]] Page read_page(const Query& query, std::size_t page_size = kPageSizeMax);
+/// Puts the page's bounds into a query of the catalog.
+void bound(catalog::Query& query, const Page& page);
+/// The text of a `$skipToken` that goes on behind `place`, and back; nothing for a text that no
+/// server made.
+[[nodiscard]] std::string skip_token(const catalog::Place& place);
+[[nodiscard]] std::optional<catalog::Place> parse_skip_token(std::string_view token);
+/// `{"value":[…],"nextLink"?}`; `next`: where the next page begins, when there is one.
+[[nodiscard]] Reply page_reply(
+    const RequestContext& context, Json items, const std::optional<catalog::Place>& next
 );
 
 /// A stored record's etag as the wire has it, in quotes.

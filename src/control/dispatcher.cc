@@ -7,6 +7,7 @@
 #include "control/arm.h"
 #include "control/audit.h"
 #include "control/identity/authorize.h"
+#include "control/operations.h"
 #include "control/services.h"
 
 #include <fmt/format.h>
@@ -229,6 +230,7 @@ Reply Dispatcher::handle(Request request) noexcept {
          {"principal", trace.principal.object_id},
          {"peer", trace.request.peer_address},
          {"ms", fmt::format("{:.1f}", static_cast<double>(took.count()) / 1000)},
+         {"request_id", trace.request.request_id},
          {"correlation_id", trace.request.correlation_id}});
     return reply;
 }
@@ -306,6 +308,15 @@ Reply Dispatcher::process(Trace& trace) {
         .body = read_body(request, route.body),
         .services = services_,
     };
+    if (request.verb == Verb::kPost && !request.client_request_id.empty()) {
+        std::optional<std::string> first;
+        services_.catalog.read([&](const catalog::View& view) {
+            first = Operations::find_replay(view, context);
+        });
+        if (first) {
+            return services_.operations.accepted(context, *first);
+        }
+    }
     return route.handler(context);
 }
 

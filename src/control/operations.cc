@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "base/threads.h"
 #include "catalog/catalog.h"
@@ -23,10 +24,28 @@ using catalog::OperationRecord;
 constexpr std::size_t kWorkers = 4;
 constexpr std::size_t kQueueMax = 64;
 constexpr auto kLifetime = std::chrono::days{7};
+constexpr auto kReplayWindow = std::chrono::minutes{15};
 constexpr std::string_view kUnsetTime = "0001-01-01T00:00:00Z";
 constexpr std::string_view kReadAction =
     "Microsoft.DataProtection/backupVaults/operationStatus/read";
 constexpr std::string_view kRetryAfterSeconds = "1";  // az sleeps 30 s without it.
+
+/// What makes two POSTs the same request; empty where a repeat cannot be told from a new one.
+std::string fingerprint_of(const RequestContext& context) {
+    const Request& request = context.request;
+    if (request.verb != Verb::kPost || request.client_request_id.empty()) {
+        return {};
+    }
+    const std::string identity = fmt::format(
+        "{}\n{}\n{}\n{}\n{}",
+        context.principal.object_id,
+        to_string(request.verb),
+        to_lower(join(request.path, "/")),
+        to_hex(sha256(as_bytes(request.body))),
+        request.client_request_id
+    );
+    return to_hex(sha256(as_bytes(identity)));
+}
 
 OperationRecord make_record(const RequestContext& context, const OperationSpec& spec, Instant now) {
     OperationRecord record;
@@ -38,6 +57,7 @@ OperationRecord make_record(const RequestContext& context, const OperationSpec& 
     record.job_id = spec.job_id;
     record.principal_id = context.principal.object_id;
     record.correlation_id = context.request.correlation_id;
+    record.request_fingerprint = fingerprint_of(context);
     record.request =
         Json{{"statusPlace", spec.status_place == StatusPlace::kVault ? "vault" : "location"}};
     record.started_at = now;
@@ -251,7 +271,16 @@ std::string Operations::start(
     std::function<Json(std::stop_token)> work
 ) {
     OperationRecord record = make_record(context, spec, state_->clock.now());
-    state_->catalog.write([&](catalog::Transaction& transaction) { transaction.put(record); });
+    std::optional<std::string> replayed;
+    state_->catalog.write([&](catalog::Transaction& transaction) {
+        replayed = find_replay(transaction, context);
+        if (!replayed) {
+            transaction.put(record);
+        }
+    });
+    if (replayed) {
+        return *replayed;
+    }
     const bool taken =
         state_->pool.try_submit([state = state_.get(),
                                  id = record.id,
@@ -270,6 +299,22 @@ std::string Operations::start(
         };
     }
     return record.id;
+}
+
+std::optional<std::string> Operations::find_replay(
+    const catalog::View& view, const RequestContext& context
+) {
+    const std::string fingerprint = fingerprint_of(context);
+    if (fingerprint.empty()) {
+        return std::nullopt;
+    }
+    const auto found = view.list<OperationRecord>(
+        {.subject = fingerprint,
+         .from = context.services.clock.now() - kReplayWindow,
+         .order = catalog::Order::kNewestFirst,
+         .limit = 1}
+    );
+    return found.empty() ? std::nullopt : std::optional{found.front().id};
 }
 
 Reply Operations::accepted(const RequestContext& context, const std::string& operation_id) const {

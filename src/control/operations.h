@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 namespace holdfast::catalog {
 class Catalog;
 class Transaction;
+class View;
 }  // namespace holdfast::catalog
 
 namespace holdfast::control {
@@ -66,6 +68,14 @@ public:
         const RequestContext& context,
         const OperationSpec& spec,
         std::function<Json(std::stop_token)> work
+    );
+
+    /// The operation that the same request started before: same principal, path, body and
+    /// x-ms-client-request-id, a POST, not longer ago than 15 minutes. Without that header every
+    /// request is a new one. Asked inside the transaction that records the operation, it also
+    /// catches a repeat that came while the first was still at work.
+    [[nodiscard]] static std::optional<std::string> find_replay(
+        const catalog::View& view, const RequestContext& context
     );
 
     /// 202, empty body, Azure-AsyncOperation, Location, Retry-After: 1.

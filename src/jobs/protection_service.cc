@@ -645,6 +645,92 @@ void ProtectionService::remove_with_points(
     log_info("A backup instance was removed with its points", {{"instance", instance.id}});
 }
 
+namespace {
+
+void require_allowed(
+    const VaultRecord& vault,
+    const InstanceRecord& instance,
+    const RetentionEffect& effect,
+    std::string_view token
+) {
+    if (effect.token != token) {
+        throw Error{
+            ErrorKind::kConflict,
+            ErrorText{
+                .message = "The effect of reapplying the policy is no longer what was shown.",
+                .target = instance.id,
+                .recommended_actions = {"Look at the effect again, then apply that."},
+            }
+        };
+    }
+    if (effect.shortened > 0 && immutability_of(vault) != protection::Immutability::kDisabled) {
+        throw Error{
+            ErrorKind::kImmutableData,
+            ErrorText{
+                .message = fmt::format(
+                    "The policy would let {} recovery points expire earlier; the vault \"{}\" is "
+                    "immutable.",
+                    effect.shortened,
+                    vault.name
+                ),
+                .target = instance.id,
+                .recommended_actions =
+                    {"Give the policy a retention that is not shorter than the points' own."},
+            }
+        };
+    }
+}
+
+}  // namespace
+
+RetentionEffect ProtectionService::reapply_retention(
+    std::string_view instance_id,
+    std::string_view token,
+    const Requester& requester,
+    std::stop_token stop
+) {
+    const Busy busy{*this, instance_id};
+    InstanceRecord instance;
+    VaultRecord vault;
+    RetentionEffect effect;
+    catalog_.read([&](const catalog::View& view) {
+        instance = require_instance(view, instance_id);
+        vault = require_vault(view, instance.vault_id);
+        effect = retention_effect(view, instance, clock_.now());
+    });
+    require_allowed(vault, instance, effect, token);
+    const auto repository = repositories_.open(vault, stop);
+    for (const PointRetention& change : effect.points) {
+        if (!change.is_shorter() && !change.is_longer()) {
+            continue;
+        }
+        const auto point = vault::PointId::parse(change.point_id);
+        HOLDFAST_CHECK(point.has_value());
+        repository->append_state(
+            {.kind = change.is_longer() ? vault::StateKind::kExpiryExtended
+                                        : vault::StateKind::kExpirySet,
+             .instance_id = instance.id,
+             .point = point,
+             .until = change.would_expire,
+             .document_json = document(requester, "RetentionReapplied").dump()},
+            stop
+        );
+        catalog_.write([&](catalog::Transaction& transaction) {
+            if (auto record = transaction.get<PointRecord>(change.point_id)) {
+                record->expires_at = change.would_expire;
+                transaction.put(*record);
+            }
+        });
+    }
+    log_info(
+        "A policy's retention was reapplied",
+        {{"instance", instance.id},
+         {"shortened", std::to_string(effect.shortened)},
+         {"extended", std::to_string(effect.extended)}}
+    );
+    return effect;
+}
+
 InstanceRecord ProtectionService::undelete_instance(
     std::string_view instance_id, const Requester& requester, std::stop_token stop
 ) {

@@ -6,6 +6,7 @@
 #include "jobs/data_plane.h"
 #include "jobs/repositories.h"
 #include "jobs/requests.h"
+#include "jobs/retention_effect.h"
 
 #include <functional>
 #include <mutex>
@@ -108,6 +109,17 @@ public:
         const Requester& requester,
         std::stop_token stop = {}
     );
+    /// Gives every point of the instance the expiry that its policy says today: the only way in
+    /// which the expiry of a point is ever shortened. `token` is that of the effect that the caller
+    /// was shown. Throws kConflict when the effect has become another one; kImmutableData when
+    /// points would expire earlier in an immutable vault.
+    RetentionEffect reapply_retention(
+        std::string_view instance_id,
+        std::string_view token,
+        const Requester& requester,
+        std::stop_token stop = {}
+    );
+
     /// Back to ProtectionStopped.
     catalog::InstanceRecord undelete_instance(
         std::string_view instance_id, const Requester& requester, std::stop_token stop = {}

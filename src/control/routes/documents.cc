@@ -48,11 +48,11 @@ Json member_or_null(const Json& object, std::string_view name) {
 
 }  // namespace
 
-Json vault_document(const VaultRecord& vault, std::string_view tenant_id) {
-    const SecurityLevels levels = security_levels_of(vault.properties);
+Json vault_document(const VaultRecord& vault, std::string_view tenant_id, GuardMapping mapping) {
+    const SecurityLevels levels = security_levels_of(vault.properties, mapping);
     Json properties = vault.properties;
     properties["provisioningState"] = vault.provisioning_state;
-    properties["isVaultProtectedByResourceGuard"] = false;
+    properties["isVaultProtectedByResourceGuard"] = mapping == GuardMapping::kMapped;
     properties["secureScore"] = levels.secure_score;
     properties["bcdrSecurityLevel"] = levels.bcdr_security_level;
     properties["replicatedRegions"] = Json::array();
@@ -321,7 +321,7 @@ Json point_document(const PointRecord& point, std::string_view instance_id, Poin
         {"retentionTagName", text_or_null(point.tag)},
         {"retentionTagVersion", text_or_null(point.tag_version)},
         {"policyName", text_or_null(point.policy_name)},
-        {"policyVersion", nullptr},
+        {"policyVersion", std::to_string(point.policy_version)},
         {"expiryTime", time_or_null(point.expires_at)},
         {"recoveryPointState", point.state},
         {"holdfast",

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "catalog/records.h"
+#include "control/routes/providers/data_protection/vault_settings.h"
 #include "jobs/engine.h"
 
 #include <chrono>
@@ -13,7 +14,9 @@
 // texts, numbers numbers, lists lists; null is always allowed.
 namespace holdfast::control {
 
-[[nodiscard]] Json vault_document(const catalog::VaultRecord& vault, std::string_view tenant_id);
+[[nodiscard]] Json vault_document(
+    const catalog::VaultRecord& vault, std::string_view tenant_id, GuardMapping mapping
+);
 [[nodiscard]] Json policy_document(const catalog::PolicyRecord& policy);
 /// Also of a soft-deleted one, in the shape of deletedBackupInstances.
 [[nodiscard]] Json instance_document(const catalog::InstanceRecord& instance);

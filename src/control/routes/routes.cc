@@ -16,6 +16,10 @@ std::vector<Route> all_routes() {
     add_backup_and_restore_routes(routes);
     add_backup_job_routes(routes);
     add_recovery_point_routes(routes);
+    add_resource_guard_routes(routes);
+    add_location_routes(routes);
+    add_reapply_retention_routes(routes);
+    add_guard_proxy_routes(routes);
     add_operation_routes(routes);
     add_status_routes(routes);
     add_flexible_server_routes(routes);

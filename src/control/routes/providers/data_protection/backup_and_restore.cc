@@ -1,6 +1,7 @@
 // …/backupInstances/{backupInstanceName}/backup, restore and validateRestore
 #include "catalog/catalog.h"
 #include "control/arm.h"
+#include "control/guards.h"
 #include "control/operations.h"
 #include "control/routes/lookup.h"
 #include "control/routes/request_body.h"
@@ -47,6 +48,10 @@ Reply register_job(
 ) {
     std::string operation;
     context.services.catalog.write([&](catalog::Transaction& transaction) {
+        if (const auto first = Operations::find_replay(transaction, context)) {
+            operation = *first;
+            return;
+        }
         const std::string job = submit(transaction);
         operation = context.services.operations.completed_in(
             transaction,
@@ -134,8 +139,12 @@ Reply start_restore(const RequestContext& context) {
     check_target(context, request);
     IgnoredProperties ignored;
     note_unknown_in_restore(body_reader(context), ignored);
+    const std::vector<std::string> approvals = read_guard_requests(body_reader(context));
     Reply reply =
         register_job(context, place.vault, "restore", [&](catalog::Transaction& transaction) {
+            require_guard_approval(
+                transaction, context, place.vault, CriticalOperation::kRestore, approvals
+            );
             return context.services.jobs.submit_restore(transaction, request);
         });
     ignored.report(context, reply);

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "control/arm.h"
+#include "control/guards.h"
 #include "control/operations.h"
 #include "control/resource_id.h"
 #include "control/routes/documents.h"
@@ -156,6 +157,15 @@ Reply put_instance(const RequestContext& context) {
         require_name(record.name, kInstanceRule);
     }
     record.tags = read_tags(body).value_or(Json::object());
+    const std::vector<std::string> approvals = read_guard_requests(body.member("properties"));
+    const bool new_policy = existing && !equal_ignoring_case(existing->policy_id, record.policy_id);
+    if (new_policy) {
+        context.services.catalog.read([&](const catalog::View& view) {
+            require_guard_approval(
+                view, context, vault, CriticalOperation::kModifyInstance, approvals
+            );
+        });
+    }
     const InstanceRecord stored = context.services.protection.begin_protection(record);
     const std::string operation = finish_protection(context, vault, stored, request.validation);
     Reply reply = context.services.operations.with_resource(
@@ -225,6 +235,9 @@ Reply delete_instance(const RequestContext& context) {
         return Reply::empty(204);
     }
     check_preconditions(context.request, instance->etag);
+    context.services.catalog.read([&](const catalog::View& view) {
+        require_unlocked(view, context, vault, CriticalOperation::kDeleteInstance);
+    });
     const auto rule = context.api_version >= kSoftDeleteAlwaysFrom
                           ? ProtectionService::SoftDeleteRule::kAlways
                           : ProtectionService::SoftDeleteRule::kAsVault;
@@ -250,12 +263,19 @@ using Change = InstanceRecord (ProtectionService::*)(
 );
 
 /// stopProtection and its kin: 202, or 200 without a body where nothing had to change.
-Handler changes_state(Change change, std::string kind) {
-    return [change, kind = std::move(kind)](const RequestContext& context) {
+Handler changes_state(
+    Change change, std::string kind, std::optional<CriticalOperation> critical = std::nullopt
+) {
+    return [change, kind = std::move(kind), critical](const RequestContext& context) {
         const VaultRecord vault = vault_of(context);
         InstanceRecord before;
         context.services.catalog.read([&](const catalog::View& view) {
             before = require_instance(view, context);
+            if (critical) {
+                require_guard_approval(
+                    view, context, vault, *critical, read_guard_requests(body_reader(context))
+                );
+            }
         });
         const InstanceRecord after =
             (context.services.protection.*change)(before.id, requester_of(context), {});
@@ -349,13 +369,21 @@ void add_backup_instance_routes(std::vector<Route>& routes) {
         item + "/stopProtection",
         action + "stopProtection/action",
         "Ends backups and keeps every recovery point.",
-        changes_state(&ProtectionService::stop_protection, "stopProtection"),
+        changes_state(
+            &ProtectionService::stop_protection,
+            "stopProtection",
+            CriticalOperation::kStopProtection
+        ),
         BodyRule::kOptional);
     add(Verb::kPost,
         item + "/suspendBackups",
         action + "suspendBackups/action",
         "Ends backups; recovery points expire, but for the latest.",
-        changes_state(&ProtectionService::suspend_backups, "suspendBackups"),
+        changes_state(
+            &ProtectionService::suspend_backups,
+            "suspendBackups",
+            CriticalOperation::kSuspendBackups
+        ),
         BodyRule::kOptional);
     for (const char* verb : {"resumeProtection", "resumeBackups"}) {
         add(Verb::kPost,

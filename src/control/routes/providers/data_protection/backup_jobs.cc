@@ -17,12 +17,6 @@ namespace {
 using catalog::JobRecord;
 using catalog::VaultRecord;
 
-/// `operation` and `status` in the words of the wire; the times bound the job's start.
-struct JobFilter {
-    catalog::Query query;
-    std::string operation;
-};
-
 Instant instant_of(const FilterClause& clause) {
     const auto instant = parse_instant(clause.value);
     if (!instant) {
@@ -40,48 +34,65 @@ Instant instant_of(const FilterClause& clause) {
     return *instant;
 }
 
-JobFilter read_filter(const RequestContext& context, const VaultRecord& vault) {
-    JobFilter filter;
-    filter.query.parent = vault.id;
-    filter.query.order = catalog::Order::kNewestFirst;
+/// A job's operation in the words of the wire, and in those of the resource graph.
+catalog::JobCondition condition_of_operation(const std::string& operation) {
+    catalog::JobCondition condition{.column = catalog::JobCondition::Column::kActivity};
+    condition.any_of = {operation};
+    if (equal_ignoring_case(operation, "Backup")) {
+        condition.any_of = {"OnDemandBackup", "ScheduledBackup"};
+    }
+    return condition;
+}
+
+/// `operation` and `status` in the words of the wire; the times bound the job's start.
+catalog::Query read_filter(const RequestContext& context, const VaultRecord& vault) {
+    catalog::Query filter;
+    filter.parent = vault.id;
+    filter.order = catalog::Order::kNewestFirst;
     const std::string text = context.request.query.get_or("$filter", "");
     for (const FilterClause& clause : parse_filter(
              text, {"status", "operation", "backupInstanceName", "startTime", "endTime"}
          )) {
         if (clause.name == "status") {
-            filter.query.states = {clause.value};
+            filter.states = {clause.value};
             if (equal_ignoring_case(clause.value, "InProgress")) {
-                filter.query.states = {"InProgress", "Queued"};
+                filter.states = {"InProgress", "Queued"};
             }
         } else if (clause.name == "operation") {
-            filter.operation = clause.value;
+            filter.job_conditions.push_back(condition_of_operation(clause.value));
         } else if (clause.name == "backupInstanceName") {
-            filter.query.subject = child_id(vault.id, "backupInstances", clause.value);
+            filter.subject = child_id(vault.id, "backupInstances", clause.value);
         } else if (clause.name == "startTime") {
-            filter.query.from = instant_of(clause);
+            filter.from = instant_of(clause);
         } else {
-            filter.query.until = instant_of(clause) + std::chrono::microseconds{1};
+            filter.until = instant_of(clause) + std::chrono::microseconds{1};
         }
     }
     return filter;
 }
 
 Reply list_jobs(const RequestContext& context) {
-    std::vector<Json> items;
+    const Page page = read_page(context.request.query);
     const Instant now = context.services.clock.now();
+    Json items = Json::array();
+    std::optional<catalog::Place> last;
+    std::optional<catalog::Place> next;
     context.services.catalog.read([&](const catalog::View& view) {
-        const VaultRecord vault = require_vault(view, context);
-        const JobFilter filter = read_filter(context, vault);
-        view.each<JobRecord>(filter.query, [&](const JobRecord& job) {
-            if (filter.operation.empty() || equal_ignoring_case(filter.operation, job.operation)) {
-                items.push_back(job_document(
-                    job, JobDetail::kSummary, context.services.jobs.progress(job.id), now
-                ));
+        catalog::Query filter = read_filter(context, require_vault(view, context));
+        bound(filter, page);
+        view.each<JobRecord>(filter, [&](const JobRecord& job) {
+            if (items.size() == page.size) {
+                next = last;
+                return false;
             }
+            items.push_back(
+                job_document(job, JobDetail::kSummary, context.services.jobs.progress(job.id), now)
+            );
+            last = catalog::place_of(job);
             return true;
         });
     });
-    return list_reply(context, std::move(items));
+    return page_reply(context, std::move(items), next);
 }
 
 JobRecord require_job(const RequestContext& context) {

@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "control/arm.h"
+#include "control/guards.h"
 #include "control/resource_id.h"
 #include "control/routes/documents.h"
 #include "control/routes/lookup.h"
@@ -18,6 +19,7 @@ namespace {
 
 using catalog::InstanceRecord;
 using catalog::PolicyRecord;
+using catalog::PolicyVersionRecord;
 using catalog::VaultRecord;
 
 constexpr NameRule kPolicyRule{
@@ -52,6 +54,50 @@ Reply get_policy(const RequestContext& context) {
     return policy_reply(policy);
 }
 
+/// In a guarded vault the edit of a policy in use is a change of what it protects.
+void require_edit_allowed(
+    const catalog::View& view,
+    const RequestContext& context,
+    const VaultRecord& vault,
+    const PolicyRecord& policy
+) {
+    bool used = false;
+    view.each<InstanceRecord>({.parent = vault.id}, [&](const InstanceRecord& instance) {
+        used = equal_ignoring_case(instance.policy_id, policy.id);
+        return !used;
+    });
+    if (used) {
+        require_guard_approval(
+            view,
+            context,
+            vault,
+            CriticalOperation::kModifyInstance,
+            read_guard_requests(body_reader(context).member("properties"))
+        );
+    }
+}
+
+/// One more than the versions that are there: a policy that was deleted and made again goes on
+/// counting, so that no version ever means two things.
+std::int64_t next_version(const catalog::View& view, const std::string& policy_id) {
+    std::int64_t last = 0;
+    view.each<PolicyVersionRecord>({.parent = policy_id}, [&](const PolicyVersionRecord& version) {
+        last = std::max(last, version.version);
+        return true;
+    });
+    return last + 1;
+}
+
+void put_version(catalog::Transaction& transaction, const PolicyRecord& policy) {
+    PolicyVersionRecord version{
+        .policy_id = policy.id,
+        .version = policy.version,
+        .properties = policy.properties,
+        .created_at = transaction.now(),
+    };
+    transaction.put(version);
+}
+
 /// A new policy, or an edit in place: points keep what they were made under, so an edit counts the
 /// version up and changes no expiry.
 PolicyRecord store_policy(
@@ -67,6 +113,7 @@ PolicyRecord store_policy(
     }
     PolicyRecord policy;
     if (existing) {
+        require_edit_allowed(transaction, context, vault, *existing);
         policy = *existing;
         ++policy.version;
     } else {
@@ -75,9 +122,11 @@ PolicyRecord store_policy(
         policy.vault_id = vault.id;
         policy.name = name;
         policy.created_at = transaction.now();
+        policy.version = next_version(transaction, id);
     }
     policy.properties = properties;
     transaction.put(policy);
+    put_version(transaction, policy);
     return policy;
 }
 
@@ -86,8 +135,12 @@ Reply put_policy(const RequestContext& context) {
     IgnoredProperties ignored;
     ignored.note_unknown(body, {"id", "name", "type", "systemData", "properties"});
     protection::PolicyNotes notes;
-    const Json properties =
-        to_json(protection::parse_policy(body.member("properties").value(), "properties", &notes));
+    Json given = body.member("properties").value();
+    if (given.is_object()) {
+        given.erase("resourceGuardOperationRequests");  // Judged, never kept.
+        given.erase("holdfast");                        // Ours, sent back as it was shown.
+    }
+    const Json properties = to_json(protection::parse_policy(given, "properties", &notes));
     for (std::string& path : notes.ignored) {
         ignored.note(std::move(path));
     }
@@ -139,8 +192,36 @@ Reply delete_policy(const RequestContext& context) {
             throw Error{ErrorKind::kPolicyInUse, std::move(in_use)};
         }
         removed = transaction.remove<PolicyRecord>(policy->id);
+        // The versions stay: points of the policy may outlive it.
     });
     return Reply::empty(removed ? 200 : 204);
+}
+
+Json version_document(const PolicyVersionRecord& version) {
+    return Json{
+        {"id", child_id(version.policy_id, "versions", std::to_string(version.version))},
+        {"name", std::to_string(version.version)},
+        {"type", std::string{kPolicyType} + "/versions"},
+        {"properties",
+         {{"version", version.version},
+          {"inForceSince", format_instant(version.created_at)},
+          {"policy", version.properties}}}
+    };
+}
+
+Reply list_versions(const RequestContext& context) {
+    std::vector<Json> items;
+    context.services.catalog.read([&](const catalog::View& view) {
+        const PolicyRecord policy = require_policy(view, context);
+        view.each<PolicyVersionRecord>(
+            {.parent = policy.id, .order = catalog::Order::kNewestFirst},
+            [&](const PolicyVersionRecord& version) {
+                items.push_back(version_document(version));
+                return true;
+            }
+        );
+    });
+    return list_reply(context, std::move(items));
 }
 
 Reply simulate_policy(const RequestContext& context) {
@@ -203,6 +284,13 @@ void add_backup_policy_routes(std::vector<Route>& routes) {
         .action = action + "delete",
         .summary = "Deletes a backup policy that no backup instance uses.",
         .handler = delete_policy,
+    });
+    routes.push_back(Route{
+        .verb = Verb::kGet,
+        .pattern = item + "/versions",
+        .action = action + "read",
+        .summary = "Lists what a backup policy said before each edit, newest first.",
+        .handler = list_versions,
     });
     routes.push_back(Route{
         .verb = Verb::kPost,

@@ -4,6 +4,7 @@
 #include "catalog/catalog.h"
 #include "control/arm.h"
 #include "control/config.h"
+#include "control/guards.h"
 #include "control/identity/authorize.h"
 #include "control/operations.h"
 #include "control/resource_id.h"
@@ -21,6 +22,7 @@
 namespace holdfast::control {
 namespace {
 
+using catalog::GuardProxyRecord;
 using catalog::InstanceRecord;
 using catalog::PrincipalRecord;
 using catalog::ResourceGroupRecord;
@@ -59,7 +61,9 @@ std::string tenant_of(const catalog::View& view, const VaultRecord& vault) {
 }
 
 Json document_of(const catalog::View& view, const VaultRecord& vault) {
-    return vault_document(vault, tenant_of(view, vault));
+    const auto mapping =
+        is_mapped_to_guard(view, vault.id) ? GuardMapping::kMapped : GuardMapping::kNone;
+    return vault_document(vault, tenant_of(view, vault), mapping);
 }
 
 Json document_of(const RequestContext& context, const VaultRecord& vault) {
@@ -225,6 +229,26 @@ void refuse_storage_change(
     };
 }
 
+/// A setting that protects the vault's data is lowered with a second person's word only.
+void require_approvals(
+    const catalog::View& view,
+    const RequestContext& context,
+    const VaultRecord& before,
+    const VaultRecord& after,
+    const std::vector<std::string>& approvals
+) {
+    const auto require = [&](CriticalOperation operation) {
+        require_guard_approval(view, context, before, operation, approvals);
+    };
+    if (immutability_of(after.properties) < immutability_of(before.properties)) {
+        require(CriticalOperation::kReduceImmutability);
+    }
+    if (soft_delete_of(after.properties) < soft_delete_of(before.properties) ||
+        soft_delete_retention_of(after.properties) < soft_delete_retention_of(before.properties)) {
+        require(CriticalOperation::kReduceSoftDelete);
+    }
+}
+
 OperationSpec vault_operation(const VaultRecord& vault, std::string kind) {
     return {.kind = std::move(kind), .vault_id = vault.id, .location = vault.location};
 }
@@ -280,8 +304,16 @@ VaultRecord change_vault(
     check_preconditions(context.request, before.etag);
     VaultRecord after = before;
     apply_body(context, body, after, ignored);
+    const auto properties = body.optional_member("properties");
+    const std::vector<std::string> approvals =
+        properties ? read_guard_requests(*properties) : std::vector<std::string>{};
+    context.services.catalog.read([&](const catalog::View& view) {
+        // Before the repository hears of it.
+        require_approvals(view, context, before, after, approvals);
+    });
     return context.services.protection.update_vault(after, [&](catalog::Transaction& transaction) {
         refuse_storage_change(transaction, before, after);
+        require_approvals(transaction, context, before, after, approvals);
         put_principal(transaction, after);
         also(transaction, after);
     });
@@ -355,7 +387,11 @@ Reply delete_vault(const RequestContext& context) {
     std::string operation;
     const bool removed =
         context.services.protection.delete_vault(vault->id, [&](catalog::Transaction& transaction) {
+            require_unlocked(transaction, context, *vault, CriticalOperation::kRemoveMapping);
             remove_grants(transaction, *vault);
+            for (const auto& proxy : transaction.list<GuardProxyRecord>({.parent = vault->id})) {
+                transaction.remove<GuardProxyRecord>(proxy.id);
+            }
             operation = context.services.operations.completed_in(transaction, context, spec);
         });
     return removed ? context.services.operations.accepted(context, operation) : Reply::empty(204);

@@ -63,16 +63,25 @@ catalog::Query read_filter(const RequestContext& context) {
 
 Reply list_points(const RequestContext& context) {
     catalog::Query query = read_filter(context);
-    std::vector<Json> items;
+    const Page page = read_page(context.request.query);
+    bound(query, page);
+    Json items = Json::array();
+    std::optional<catalog::Place> last;
+    std::optional<catalog::Place> next;
     context.services.catalog.read([&](const catalog::View& view) {
         const InstanceRecord instance = require_instance(view, context);
         query.parent = instance.id;
         view.each<PointRecord>(query, [&](const PointRecord& point) {
+            if (items.size() == page.size) {
+                next = last;
+                return false;
+            }
             items.push_back(point_document(point, instance.id, PointDetail::kListed));
+            last = catalog::place_of(point);
             return true;
         });
     });
-    return list_reply(context, std::move(items));
+    return page_reply(context, std::move(items), next);
 }
 
 Reply get_point(const RequestContext& context) {

@@ -318,10 +318,14 @@ protection::Immutability immutability_of(const Json& properties) {
                                : protection::Immutability::kDisabled;
 }
 
-SecurityLevels security_levels_of(const Json& properties) {
+SecurityLevels security_levels_of(const Json& properties, GuardMapping mapping) {
     const protection::SoftDelete soft_delete = soft_delete_of(properties);
     const protection::Immutability immutability = immutability_of(properties);
     if (soft_delete == protection::SoftDelete::kAlwaysOn) {
+        // Nothing is left that one person alone could take back.
+        if (immutability == protection::Immutability::kLocked && mapping == GuardMapping::kMapped) {
+            return {"Maximum", "Excellent"};
+        }
         return {"Adequate", "Good"};
     }
     if (soft_delete == protection::SoftDelete::kOn) {

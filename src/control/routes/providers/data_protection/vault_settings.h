@@ -28,9 +28,11 @@ namespace holdfast::control {
 [[nodiscard]] protection::Immutability immutability_of(const Json& properties);
 
 struct SecurityLevels {
-    std::string secure_score;         ///< None, Minimum, Adequate
-    std::string bcdr_security_level;  ///< Poor, Fair, Good
+    std::string secure_score;         ///< None, Minimum, Adequate, Maximum
+    std::string bcdr_security_level;  ///< Poor, Fair, Good, Excellent
 };
-[[nodiscard]] SecurityLevels security_levels_of(const Json& properties);
+/// Whether a resource guard stands over the vault.
+enum class GuardMapping { kNone, kMapped };
+[[nodiscard]] SecurityLevels security_levels_of(const Json& properties, GuardMapping mapping);
 
 }  // namespace holdfast::control

@@ -47,8 +47,8 @@ TEST(VaultSettings, ANewVaultHasAzuresDefaults) {
     const Json vault = settings_after(kStorage);
     EXPECT_EQ(vault.at(Json::json_pointer{kState}), "On");
     EXPECT_EQ(vault.at(Json::json_pointer{kDays}), 14.0);
-    EXPECT_EQ(security_levels_of(vault).secure_score, "None");
-    EXPECT_EQ(security_levels_of(vault).bcdr_security_level, "Poor");
+    EXPECT_EQ(security_levels_of(vault, GuardMapping::kNone).secure_score, "None");
+    EXPECT_EQ(security_levels_of(vault, GuardMapping::kNone).bcdr_security_level, "Poor");
 }
 
 TEST(VaultSettings, ReadsTheGuidesRequestInAnySpelling) {
@@ -69,7 +69,7 @@ TEST(VaultSettings, OmissionKeepsWhatIsSet) {
     const Json vault = settings_after(strong);
     EXPECT_EQ(settings_after(kStorage, vault), vault);
     EXPECT_EQ(settings_after(Json::object(), vault), vault);
-    EXPECT_EQ(security_levels_of(vault).secure_score, "Adequate");
+    EXPECT_EQ(security_levels_of(vault, GuardMapping::kNone).secure_score, "Adequate");
 }
 
 TEST(VaultSettings, WhatIsRaisedForGoodStays) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -139,7 +140,29 @@ bool holds(const GraphExpression& part, const Json& row) {
     return is_true(value_of(part, row));
 }
 
+/// What a column or a chain of members stands for, without copying the documents on the way; null
+/// where something is absent, and for every other kind of expression.
+const Json* reference_to(const GraphExpression& expression, const Json& row) {
+    if (expression.kind != Kind::kColumn && expression.kind != Kind::kMember) {
+        return nullptr;
+    }
+    const Json* object =
+        expression.kind == Kind::kColumn ? &row : reference_to(expression.children[0], row);
+    if (object == nullptr || !object->is_object()) {
+        return nullptr;
+    }
+    const auto found = object->find(expression.text);
+    return found == object->end() ? nullptr : &*found;
+}
+
 Json member_of(const GraphExpression& expression, const Json& row) {
+    if (const Json* found = reference_to(expression, row)) {
+        return *found;
+    }
+    const Kind kind = expression.children[0].kind;
+    if (kind == Kind::kColumn || kind == Kind::kMember) {
+        return {};
+    }
     const Json object = value_of(expression.children[0], row);
     const auto found = object.is_object() ? object.find(expression.text) : object.end();
     return object.is_object() && found != object.end() ? *found : Json{};
@@ -336,27 +359,137 @@ std::optional<std::string> plain_path(
     return std::nullopt;
 }
 
-/// Calls `visit` with the path and the condition of every comparison that each passing row must
-/// satisfy.
+bool same(const GraphExpression& a, const GraphExpression& b) {
+    return a.kind == b.kind && a.text == b.text && a.number == b.number && a.instant == b.instant &&
+           a.fold_case == b.fold_case &&
+           std::equal(
+               a.children.begin(), a.children.end(), b.children.begin(), b.children.end(), same
+           );
+}
+
+/// What the client's job query computes as `operation`: the catalog keeps it for each job.
+bool is_job_activity(const GraphExpression& expression) {
+    static const GraphQuery known = parse_graph_query(
+        "jobs | extend operation = case( tolower(properties.operationCategory) startswith 'backup' "
+        "and properties.isUserTriggered == 'true', "
+        "strcat('OnDemand',properties.operationCategory), "
+        "tolower(properties.operationCategory) startswith 'backup' and properties.isUserTriggered "
+        "== 'false', strcat('Scheduled', properties.operationCategory), type =~ "
+        "'microsoft.dataprotection/backupVaults/backupJobs', properties.operationCategory, "
+        "'Invalid')"
+    );
+    return same(expression, known.operators[0].columns[0].expression);
+}
+
+bool is_literal(const GraphExpression& expression) {
+    return expression.kind == Kind::kString || expression.kind == Kind::kNumber ||
+           expression.kind == Kind::kBool || expression.kind == Kind::kDatetime;
+}
+
+/// Kusto sorts nulls last in a descending order, and first in an ascending one.
+int compare_values(const Json& a, const Json& b) {
+    if (a.is_null() || b.is_null()) {
+        return static_cast<int>(b.is_null()) - static_cast<int>(a.is_null());
+    }
+    if (a.is_number() && b.is_number()) {
+        return a < b ? -1 : (b < a ? 1 : 0);
+    }
+    return to_text(a).compare(to_text(b));
+}
+
+void sort_rows(const std::vector<GraphColumn>& columns, std::vector<Json>& rows) {
+    struct Keyed {
+        std::vector<Json> keys;
+        Json row;
+    };
+    std::vector<Keyed> keyed;
+    keyed.reserve(rows.size());
+    for (Json& row : rows) {
+        Keyed one;
+        for (const GraphColumn& column : columns) {
+            one.keys.push_back(value_of(column.expression, row));
+        }
+        one.row = std::move(row);
+        keyed.push_back(std::move(one));
+    }
+    std::stable_sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
+        for (std::size_t i = 0; i < columns.size(); ++i) {
+            const int sign = compare_values(a.keys[i], b.keys[i]);
+            if (sign != 0) {
+                return columns[i].direction == GraphColumn::Direction::kAscending ? sign < 0
+                                                                                  : sign > 0;
+            }
+        }
+        return false;
+    });
+    std::transform(keyed.begin(), keyed.end(), rows.begin(), [](Keyed& one) {
+        return std::move(one.row);
+    });
+}
+
+Json project(const std::vector<GraphColumn>& columns, const Json& row) {
+    Json out = Json::object();
+    for (const GraphColumn& column : columns) {
+        out[column.name] = value_of(column.expression, row);
+    }
+    return out;
+}
+
+void summarize(const GraphOperator& step, std::vector<Json>& rows) {
+    std::map<std::string, std::pair<Json, std::int64_t>> groups;
+    for (const Json& row : rows) {
+        Json group = project(step.columns, row);
+        auto& entry = groups[group.dump()];
+        entry.first = std::move(group);
+        ++entry.second;
+    }
+    if (groups.empty() && step.columns.empty()) {
+        groups[""] = {Json::object(), 0};
+    }
+    rows.clear();
+    for (auto& [key, entry] : groups) {
+        entry.first[step.name] = entry.second;
+        rows.push_back(std::move(entry.first));
+    }
+}
+
+/// where and extend. Returns whether the row passed.
+bool apply_to_row(const GraphOperator& step, Json& row) {
+    if (step.kind == GraphOperator::Kind::kWhere) {
+        return holds(step.expression, row);
+    }
+    for (const GraphColumn& column : step.columns) {
+        row[column.name] = value_of(column.expression, row);
+    }
+    return true;
+}
+
+}  // namespace
+
 void for_each_condition(
     const GraphQuery& query,
     const std::function<void(const std::string& path, const GraphExpression& condition)>& visit
 ) {
     std::map<std::string, std::string> aliases;
     const auto visit_condition = [&](const GraphExpression& condition) {
-        if (condition.children.size() < 2) {
-            return;
-        }
-        if (const auto path = plain_path(condition.children[0], aliases)) {
-            visit(*path, condition);
-        }
+        const auto& children = condition.children;
+        const bool compares = condition.kind != Kind::kAnd && condition.kind != Kind::kOr &&
+                              condition.kind != Kind::kCall && children.size() >= 2 &&
+                              std::all_of(children.begin() + 1, children.end(), is_literal);
+        const auto path = compares ? plain_path(children[0], aliases) : std::nullopt;
+        visit(path.value_or(std::string{}), condition);
     };
-    for (const GraphOperator& step : query.operators) {
+    for (std::size_t i = 0; i < count_row_operators(query); ++i) {
+        const GraphOperator& step = query.operators[i];
         if (step.kind == GraphOperator::Kind::kExtend) {
-            // A computed column may hide one of the table's: its name must not be taken for that
-            // one's.
-            aliases[step.column] =
-                plain_path(step.expression, aliases).value_or("extend:" + step.column);
+            for (const GraphColumn& column : step.columns) {
+                // A computed column may hide one of the table's: its name must not be taken for
+                // that one's.
+                aliases[column.name] =
+                    is_job_activity(column.expression)
+                        ? "job.activity"
+                        : plain_path(column.expression, aliases).value_or("extend:" + column.name);
+            }
         } else if (step.expression.kind == Kind::kAnd) {
             for (const GraphExpression& part : step.expression.children) {
                 visit_condition(part);
@@ -367,28 +500,79 @@ void for_each_condition(
     }
 }
 
-}  // namespace
-
 void check_columns(const GraphQuery& query, const std::vector<std::string_view>& columns) {
+    using Step = GraphOperator::Kind;
     std::vector<std::string_view> known = columns;
     for (const GraphOperator& step : query.operators) {
-        check_expression(step.expression, known);
-        if (step.kind == GraphOperator::Kind::kExtend) {
-            known.push_back(step.column);
+        if (step.kind == Step::kWhere) {
+            check_expression(step.expression, known);
+        }
+        for (const GraphColumn& column : step.columns) {
+            check_expression(column.expression, known);
+            if (step.kind == Step::kExtend) {
+                known.push_back(column.name);
+            }
+        }
+        if (step.kind == Step::kProject || step.kind == Step::kSummarize ||
+            step.kind == Step::kCount) {
+            known.clear();
+            for (const GraphColumn& column : step.columns) {
+                known.push_back(column.name);
+            }
+        }
+        if (step.kind == Step::kSummarize) {
+            known.push_back(step.name);
+        } else if (step.kind == Step::kCount) {
+            known.push_back("Count");
         }
     }
 }
 
+std::size_t count_row_operators(const GraphQuery& query) {
+    const auto end =
+        std::find_if(query.operators.begin(), query.operators.end(), [](const auto& step) {
+            return step.kind != GraphOperator::Kind::kWhere &&
+                   step.kind != GraphOperator::Kind::kExtend;
+        });
+    return static_cast<std::size_t>(end - query.operators.begin());
+}
+
 bool evaluate(const GraphQuery& query, Json& row) {
-    for (const GraphOperator& step : query.operators) {
-        Json value = value_of(step.expression, row);
-        if (step.kind == GraphOperator::Kind::kExtend) {
-            row[step.column] = std::move(value);
-        } else if (!is_true(value)) {
-            return false;
+    const auto end =
+        query.operators.begin() + static_cast<std::ptrdiff_t>(count_row_operators(query));
+    return std::all_of(query.operators.begin(), end, [&](const GraphOperator& step) {
+        return apply_to_row(step, row);
+    });
+}
+
+void finish(const GraphQuery& query, std::vector<Json>& rows) {
+    using Step = GraphOperator::Kind;
+    for (std::size_t i = count_row_operators(query); i < query.operators.size(); ++i) {
+        const GraphOperator& step = query.operators[i];
+        switch (step.kind) {
+            case Step::kWhere:
+            case Step::kExtend:
+                std::erase_if(rows, [&](Json& row) { return !apply_to_row(step, row); });
+                break;
+            case Step::kProject:
+                for (Json& row : rows) {
+                    row = project(step.columns, row);
+                }
+                break;
+            case Step::kOrderBy:
+                sort_rows(step.columns, rows);
+                break;
+            case Step::kTake:
+                rows.resize(std::min(rows.size(), step.limit));
+                break;
+            case Step::kSummarize:
+                summarize(step, rows);
+                break;
+            case Step::kCount:
+                rows = {Json{{"Count", rows.size()}}};
+                break;
         }
     }
-    return true;
 }
 
 std::optional<std::vector<std::string>> allowed_values(
@@ -419,22 +603,6 @@ std::optional<std::vector<std::string>> allowed_values(
     return allowed;
 }
 
-std::optional<Instant> later_than(const GraphQuery& query, std::string_view path) {
-    std::optional<Instant> latest;
-    for_each_condition(query, [&](const std::string& found, const GraphExpression& condition) {
-        const bool bounds =
-            condition.kind == Kind::kGreater || condition.kind == Kind::kGreaterOrEqual;
-        if (found == path && bounds && condition.children[1].kind == Kind::kDatetime) {
-            // One microsecond earlier for >=, so that the bound stays a strict one.
-            const auto slack =
-                std::chrono::microseconds{condition.kind == Kind::kGreaterOrEqual ? 1 : 0};
-            const Instant bound = condition.children[1].instant - slack;
-            latest = latest ? std::max(*latest, bound) : bound;
-        }
-    });
-    return latest;
-}
-
 void throw_query_fault(std::size_t position, const std::string& problem) {
     const std::string message =
         fmt::format("The query is not understood at character {}: {}", position, problem);
@@ -444,7 +612,8 @@ void throw_query_fault(std::size_t position, const std::string& problem) {
             .message = message,
             .target = "query",
             .recommended_actions =
-                {"Correct the query at the character named. Known are a table, where and extend."},
+                {"Correct the query at the character named. Known are a table, where, extend, "
+                 "project, order by, take, summarize count() by, and count."},
             .details = {{.code = "InvalidQuery", .message = message, .target = "query"}},
             .properties = {{"position", std::to_string(position)}},
         }

@@ -13,9 +13,10 @@
 namespace holdfast::control {
 
 /// The part of the Kusto query language that the resource graph answers: a table, then any number
-/// of `where` and `extend` operators in any order, over expressions of columns, dynamic properties,
-/// literals, comparisons, `and`, `or`, `not`, and the functions of kFunctions in query.cc. Whatever
-/// else a text holds is an error with its place.
+/// of the operators `where`, `extend`, `project`, `order by`, `take`, `summarize count() by` and
+/// `count`, over expressions of columns, dynamic properties, literals, comparisons, `and`, `or`,
+/// `not`, and the functions of kFunctions in query.cc. Whatever else a text holds is an error with
+/// its place.
 struct GraphExpression {
     enum class Kind {
         kString,    ///< text
@@ -49,11 +50,21 @@ struct GraphExpression {
     std::vector<GraphExpression> children = {};
 };
 
-struct GraphOperator {
-    enum class Kind { kWhere, kExtend };
-    Kind kind = Kind::kWhere;
-    std::string column = {};  ///< kExtend: what is defined.
+/// One of the list of an operator: `name = expression`, or `expression asc`.
+struct GraphColumn {
+    std::string name;
     GraphExpression expression;
+    enum class Direction { kAscending, kDescending } direction = Direction::kAscending;
+};
+
+struct GraphOperator {
+    enum class Kind { kWhere, kExtend, kProject, kOrderBy, kTake, kSummarize, kCount };
+    Kind kind = Kind::kWhere;
+    GraphExpression expression = {};  ///< kWhere.
+    std::vector<GraphColumn> columns = {
+    };  ///< kExtend, kProject, kOrderBy; kSummarize: the groups.
+    std::string name = {};  ///< kSummarize: of the column that counts.
+    std::size_t limit = 0;  ///< kTake.
 };
 
 struct GraphQuery {
@@ -69,9 +80,21 @@ struct GraphQuery {
 /// extend.
 void check_columns(const GraphQuery& query, const std::vector<std::string_view>& columns);
 
-/// Applies the operators in order to `row`, which gains the extended columns. Returns whether it
-/// passed every where.
+/// The operators at the query's start that look at one row alone: where and extend.
+[[nodiscard]] std::size_t count_row_operators(const GraphQuery& query);
+/// Applies those to `row`, which gains the extended columns. Returns whether it passed every where.
 [[nodiscard]] bool evaluate(const GraphQuery& query, Json& row);
+/// Applies the rest of the operators to all rows that passed.
+void finish(const GraphQuery& query, std::vector<Json>& rows);
+
+/// Calls `visit` for every condition that a passing row must satisfy, by the row operators: with
+/// the path that it compares ("properties.status"; a column extended from a plain path counts as
+/// that path; what the client's job query calls `operation` is "job.activity"), or with an empty
+/// path when it is no comparison of a path with literals.
+void for_each_condition(
+    const GraphQuery& query,
+    const std::function<void(const std::string& path, const GraphExpression& condition)>& visit
+);
 
 /// What every row that passes must satisfy, for asking the catalog for less: the values that the
 /// conjunction of all `where`s leaves for `path` ("type", "properties.status"; columns extended
@@ -80,9 +103,6 @@ void check_columns(const GraphQuery& query, const std::vector<std::string_view>&
 [[nodiscard]] std::optional<std::vector<std::string>> allowed_values(
     const GraphQuery& query, std::string_view path
 );
-
-/// The latest instant that every passing row's `path` must be later than, when there is one.
-[[nodiscard]] std::optional<Instant> later_than(const GraphQuery& query, std::string_view path);
 
 [[noreturn]] void throw_query_fault(std::size_t position, const std::string& problem);
 

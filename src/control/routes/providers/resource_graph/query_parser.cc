@@ -3,6 +3,7 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,10 @@ using Kind = GraphExpression::Kind;
 
 constexpr std::size_t kQuerySizeMax = 64 * 1024;  // The client's longest query is under 2 KiB.
 constexpr int kDepthMax = 32;
+constexpr std::size_t kColumnsMax = 64;
+constexpr double kLimitMax = 1e9;
+constexpr std::string_view kOperators =
+    "where, extend, project, order by, take, summarize count() by, count";
 
 struct Token {
     enum class Kind { kEnd, kName, kString, kNumber, kSymbol };
@@ -194,18 +199,125 @@ public:
 private:
     GraphOperator parse_operator() {
         const Token verb = lexer_.take();
-        if (verb.kind == Token::Kind::kName && verb.text == "where") {
-            return {GraphOperator::Kind::kWhere, {}, parse_or()};
+        GraphOperator out;
+        if (verb.kind != Token::Kind::kName) {
+            fail(verb, "An operator was expected: " + std::string{kOperators} + ".");
         }
-        if (verb.kind == Token::Kind::kName && verb.text == "extend") {
-            GraphOperator extend;
-            extend.kind = GraphOperator::Kind::kExtend;
-            extend.column = take_name("the name of a column");
-            expect_symbol("=");
-            extend.expression = parse_or();
-            return extend;
+        if (verb.text == "where") {
+            out.expression = parse_or();
+        } else if (verb.text == "extend") {
+            out.kind = GraphOperator::Kind::kExtend;
+            out.columns = parse_columns(Naming::kRequired);
+        } else if (verb.text == "project") {
+            out.kind = GraphOperator::Kind::kProject;
+            out.columns = parse_columns(Naming::kOptional);
+        } else if (verb.text == "order" || verb.text == "sort") {
+            out.kind = GraphOperator::Kind::kOrderBy;
+            expect_name("by");
+            out.columns = parse_columns(Naming::kNone);
+        } else if (verb.text == "take" || verb.text == "limit") {
+            out.kind = GraphOperator::Kind::kTake;
+            out.limit = parse_limit();
+        } else if (verb.text == "summarize") {
+            parse_summarize(out);
+        } else if (verb.text == "count") {
+            out.kind = GraphOperator::Kind::kCount;
+        } else {
+            fail(verb, "An operator was expected: " + std::string{kOperators} + ".");
         }
-        fail(verb, "An operator was expected: where, extend.");
+        return out;
+    }
+
+    enum class Naming { kRequired, kOptional, kNone };
+
+    /// `a = x, b = y`, `a, b = y` or `x desc, y`, as the operator has them.
+    std::vector<GraphColumn> parse_columns(Naming naming) {
+        std::vector<GraphColumn> out;
+        do {
+            if (out.size() == kColumnsMax) {
+                fail(lexer_.peek(), "There are too many columns.");
+            }
+            GraphColumn column;
+            const Token first = lexer_.peek();
+            column.expression = parse_or();
+            const bool names = naming != Naming::kNone && column.expression.kind == Kind::kColumn &&
+                               take_symbol("=");
+            if (names) {
+                column.name = first.text;
+                column.expression = parse_or();
+            } else if (naming == Naming::kRequired) {
+                fail(first, "The name of a column and = were expected.");
+            } else {
+                column.name = default_name(column.expression);
+            }
+            if (naming == Naming::kNone) {
+                column.direction = parse_direction();
+            }
+            out.push_back(std::move(column));
+        } while (take_symbol(","));
+        return out;
+    }
+
+    /// Kusto's own: what sorts is descending unless said otherwise.
+    GraphColumn::Direction parse_direction() {
+        if (is_name("asc")) {
+            lexer_.take();
+            return GraphColumn::Direction::kAscending;
+        }
+        if (is_name("desc")) {
+            lexer_.take();
+        }
+        return GraphColumn::Direction::kDescending;
+    }
+
+    std::size_t parse_limit() {
+        const Token token = lexer_.take();
+        if (token.kind != Token::Kind::kNumber) {
+            fail(token, "A number of rows was expected.");
+        }
+        const double value = parse_number(token);
+        if (value < 0 || value > kLimitMax || value != std::floor(value)) {
+            fail(token, "A whole number of rows was expected.");
+        }
+        return static_cast<std::size_t>(value);
+    }
+
+    /// `[name =] count() [by columns]`
+    void parse_summarize(GraphOperator& out) {
+        out.kind = GraphOperator::Kind::kSummarize;
+        out.name = "count_";
+        std::string word = take_name("count()");
+        if (take_symbol("=")) {
+            out.name = word;
+            word = take_name("count()");
+        }
+        if (word != "count") {
+            fail(lexer_.peek(), "summarize knows count() alone.");
+        }
+        expect_symbol("(");
+        expect_symbol(")");
+        if (is_name("by")) {
+            lexer_.take();
+            out.columns = parse_columns(Naming::kOptional);
+        }
+    }
+
+    /// What a column without a name is called: `properties.status` is properties_status.
+    static std::string default_name(const GraphExpression& expression) {
+        if (expression.kind == Kind::kColumn) {
+            return expression.text;
+        }
+        if (expression.kind == Kind::kMember) {
+            return default_name(expression.children[0]) + "_" + expression.text;
+        }
+        return "Column" + std::to_string(expression.position);
+    }
+
+    void expect_name(std::string_view word) {
+        if (!is_name(word)) {
+            fail(lexer_.peek(), fmt::format("\"{}\" was expected.", word));
+        }
+        lexer_.take();
     }
 
     GraphExpression parse_or() {

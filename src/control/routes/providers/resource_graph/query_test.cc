@@ -129,7 +129,12 @@ TEST(GraphQuery, NamesTheCharacterOfAFault) {
     using testing::HasSubstr;
     using testing::StartsWith;
     EXPECT_THAT(fault_of(""), StartsWith("1: "));
-    EXPECT_THAT(fault_of("resources | project name"), StartsWith("13: "));
+    EXPECT_THAT(fault_of("resources | mvexpand name"), StartsWith("13: "));
+    EXPECT_THAT(fault_of("resources | project name | where type == 'a'"), StartsWith("34: "));
+    EXPECT_THAT(fault_of("resources | take many"), StartsWith("18: "));
+    EXPECT_THAT(fault_of("resources | summarize sum(id)"), HasSubstr("count() alone"));
+    EXPECT_THAT(fault_of("resources | order name"), HasSubstr("\"by\" was expected"));
+    EXPECT_THAT(fault_of("resources | extend name"), StartsWith("20: "));
     EXPECT_THAT(fault_of("resources | where"), HasSubstr("the query ends"));
     EXPECT_THAT(fault_of("resources | where name =~ 'it's'"), StartsWith("31: "));
     EXPECT_THAT(fault_of("resources | where name =~ 'open"), StartsWith("27: "));
@@ -143,6 +148,46 @@ TEST(GraphQuery, NamesTheCharacterOfAFault) {
     EXPECT_THAT(fault_of("resources | where name == 'a'; drop"), StartsWith("30: "));
     EXPECT_THAT(fault_of("resources | where case(true, 'a') == 'a'"), HasSubstr("does not take 2"));
     EXPECT_THAT(fault_of("resources | where not(name =~ 'a')"), "no fault");
+}
+
+TEST(GraphQuery, AppliesTheNeighbouringOperators) {
+    const auto ask = [](const std::string& text) {
+        std::vector<Json> rows{
+            {{"name", "a"}, {"n", 3}, {"properties", {{"s", "x"}}}},
+            {{"name", "b"}, {"n", 20}, {"properties", {{"s", "y"}}}},
+            {{"name", "c"}, {"n", nullptr}, {"properties", {{"s", "x"}}}},
+        };
+        const GraphQuery query = parse_graph_query(text);
+        check_columns(query, {"name", "n", "properties"});
+        std::erase_if(rows, [&](Json& row) { return !evaluate(query, row); });
+        finish(query, rows);
+        return Json(rows).dump();
+    };
+    EXPECT_EQ(ask("t | project name | take 2"), R"([{"name":"a"},{"name":"b"}])");
+    EXPECT_EQ(
+        ask("t | order by n | project name, s = properties.s"),
+        R"([{"name":"b","s":"y"},{"name":"a","s":"x"},{"name":"c","s":"x"}])"
+    );
+    EXPECT_EQ(
+        ask("t | sort by properties.s asc, name desc | project name"),
+        R"([{"name":"c"},{"name":"a"},{"name":"b"}])"
+    );
+    EXPECT_EQ(
+        ask("t | summarize count() by properties.s"),
+        R"([{"count_":2,"properties_s":"x"},{"count_":1,"properties_s":"y"}])"
+    );
+    EXPECT_EQ(
+        ask("t | where name != 'a' | summarize jobs = count() by tolower(properties.s) | where "
+            "jobs "
+            "> 5"),
+        "[]"
+    );
+    EXPECT_EQ(ask("t | where n > 5 | count"), R"([{"Count":1}])");
+    EXPECT_EQ(ask("t | where n > 50 | summarize count()"), R"([{"count_":0}])");
+    EXPECT_EQ(
+        ask("t | extend u = toupper(name), v = strcat(name, '!') | project u, v | limit 1"),
+        R"([{"u":"A","v":"a!"}])"
+    );
 }
 
 TEST(GraphQuery, SurvivesHostileNesting) {
@@ -171,7 +216,14 @@ TEST(GraphQuery, TellsWhatTheCatalogMayBeAskedFor) {
     EXPECT_THAT(*allowed_values(query, "properties.vaultName"), ElementsAre("w"));
     EXPECT_THAT(*allowed_values(query, "properties.status"), ElementsAre("Completed"));
     EXPECT_FALSE(allowed_values(query, "operation").has_value());
-    EXPECT_EQ(later_than(query, "properties.startTime"), parse_instant("2020-01-01T00:00:00Z"));
+    std::string paths;
+    for_each_condition(query, [&](const std::string& path, const GraphExpression&) {
+        paths += path + " ";
+    });
+    EXPECT_EQ(
+        paths,
+        "type properties.vaultName properties.vaultName properties.status properties.startTime "
+    );
     // An `or` restricts nothing that can be pushed down.
     const GraphQuery either = parse_graph_query("resources | where name =~ 'a' or name =~ 'b'");
     EXPECT_FALSE(allowed_values(either, "name").has_value());

@@ -2,10 +2,12 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "control/arm.h"
+#include "control/guards.h"
 #include "control/identity/authorize.h"
 #include "control/resource_id.h"
 #include "control/routes/documents.h"
 #include "control/routes/lookup.h"
+#include "control/routes/providers/resource_graph/job_search.h"
 #include "control/routes/providers/resource_graph/query.h"
 #include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
@@ -26,6 +28,8 @@ using catalog::SubscriptionRecord;
 using catalog::VaultRecord;
 
 constexpr std::int64_t kPageMax = 1000;
+// What order by and summarize may hold in memory at once.
+constexpr std::size_t kRowsMax = 200'000;
 
 const std::vector<std::string_view>& columns() {
     static const std::vector<std::string_view> names{
@@ -52,6 +56,8 @@ const std::vector<std::string_view>& columns() {
 struct Options {
     std::int64_t top = kPageMax;
     std::int64_t skip = 0;
+    std::optional<catalog::Place> after;  ///< From a token that goes on behind a job.
+    bool table = false;                   ///< resultFormat
 };
 
 std::int64_t bounded(const JsonReader& member, std::int64_t from, std::int64_t to) {
@@ -88,20 +94,40 @@ Options read_options(const JsonReader& body, IgnoredProperties& ignored) {
         const auto [end, fault] =
             std::from_chars(text.data(), text.data() + text.size(), options.skip);
         if (fault != std::errc{} || end != text.data() + text.size() || options.skip < 0) {
-            token->fail("The token is none of this server's.");
+            options.skip = 0;
+            options.after = parse_skip_token(text);
+            if (!options.after) {
+                token->fail("The token is none of this server's.");
+            }
         }
     }
     if (const auto format = given->optional_member("resultFormat")) {
-        (void)format->as_one_of({"objectArray"});
+        options.table = format->as_one_of({"objectArray", "table"}) == "table";
     }
     return options;
 }
 
+/// One page of rows, and how many there are in all.
+struct Rows {
+    std::vector<Json> page;
+    std::int64_t total = 0;
+    std::optional<std::string> next;  ///< The token of the next page.
+};
+
 /// Answers one query: what may be seen, in which subscriptions, matched row by row.
 class Collector {
 public:
-    Collector(const RequestContext& context, const catalog::View& view, const GraphQuery& query)
-        : context_{context}, view_{view}, query_{query} {
+    Collector(
+        const RequestContext& context,
+        const catalog::View& view,
+        const GraphQuery& query,
+        const Options& options
+    )
+        : context_{context},
+          view_{view},
+          query_{query},
+          options_{options},
+          streams_{count_row_operators(query) == query.operators.size()} {
         for (const SubscriptionRecord& record : view.list<SubscriptionRecord>()) {
             tenants_.emplace(to_lower(record.id), record.tenant_id);
         }
@@ -114,7 +140,10 @@ public:
         view_.each<VaultRecord>({}, [&](const VaultRecord& vault) {
             if (may_read(kVaultType, vault.id)) {
                 Json row = row_of(vault.id, kVaultType, vault.name, vault.location);
-                const Json document = vault_document(vault, row["tenantId"].get<std::string>());
+                const auto mapping = is_mapped_to_guard(view_, vault.id) ? GuardMapping::kMapped
+                                                                         : GuardMapping::kNone;
+                const Json document =
+                    vault_document(vault, row["tenantId"].get<std::string>(), mapping);
                 row["properties"] = document["properties"];
                 row["tags"] = vault.tags;
                 row["identity"] = document.value("identity", Json{});
@@ -139,48 +168,95 @@ public:
         });
     }
 
+    /// Jobs are the many: the catalog finds them by their columns. Where its answer is already the
+    /// whole truth, it also counts and cuts the page, and nothing but the page is ever read.
     void collect_jobs() {
-        catalog::Query narrowed;
-        narrowed.order = catalog::Order::kNewestFirst;
-        if (const auto states = allowed_values(query_, "properties.status")) {
-            for (const std::string& state : *states) {
-                add_states(state, narrowed.states);
-            }
+        JobSearch search = narrow(query_);
+        search.query.order = catalog::Order::kNewestFirst;
+        restrict_to_readable_vaults(search.query);
+        if (!search.complete || !streams_ || rows_.total > 0) {
+            view_.each<JobRecord>(search.query, [&](const JobRecord& job) {
+                offer(row_of_job(job));
+                return true;
+            });
+            return;
         }
-        const Instant now = context_.services.clock.now();
-        view_.each<JobRecord>(narrowed, [&](const JobRecord& job) {
-            const std::string id = child_id(job.vault_id, "backupJobs", job.id);
-            if (may_read(kJobType, id)) {
-                Json row = row_of(id, kJobType, job.id, job.location);
-                row["properties"] = job_document(
-                    job, JobDetail::kGraphRow, context_.services.jobs.progress(job.id), now
-                )["properties"];
-                offer(std::move(row));
+        rows_.total = view_.count<JobRecord>(search.query);
+        search.query.limit = options_.top + 1;
+        search.query.offset = options_.skip;
+        search.query.after = options_.after;
+        std::optional<catalog::Place> last;
+        view_.each<JobRecord>(search.query, [&](const JobRecord& job) {
+            if (std::ssize(rows_.page) == options_.top) {
+                rows_.next = skip_token(*last);
+                return false;
+            }
+            Json row = row_of_job(job);
+            (void)evaluate(query_, row);
+            rows_.page.push_back(std::move(row));
+            last = catalog::place_of(job);
+            return true;
+        });
+        cut_ = true;
+    }
+
+    [[nodiscard]] Rows take() {
+        if (cut_) {
+            return std::move(rows_);
+        }
+        std::int64_t first = 0;
+        if (!streams_) {
+            finish(query_, rows_.page);
+            rows_.total = std::ssize(rows_.page);
+            first = std::min(options_.skip, rows_.total);
+            rows_.page.erase(rows_.page.begin(), rows_.page.begin() + first);
+            rows_.page.resize(
+                std::min<std::size_t>(rows_.page.size(), static_cast<std::size_t>(options_.top))
+            );
+        }
+        const std::int64_t end = options_.skip + std::ssize(rows_.page);
+        if (end < rows_.total && !rows_.page.empty()) {
+            rows_.next = std::to_string(end);
+        }
+        return std::move(rows_);
+    }
+
+private:
+    /// Jobs are read with their vault: nobody is granted single jobs.
+    void restrict_to_readable_vaults(catalog::Query& search) const {
+        const auto names = allowed_values(query_, "properties.vaultName");
+        const auto groups = allowed_values(query_, "resourceGroup");
+        const auto has = [](const std::optional<std::vector<std::string>>& list,
+                            const std::string& value) {
+            return !list || std::any_of(list->begin(), list->end(), [&](const std::string& one) {
+                return equal_ignoring_case(one, value);
+            });
+        };
+        std::vector<std::string> wanted;
+        std::size_t all = 0;
+        view_.each<VaultRecord>({}, [&](const VaultRecord& vault) {
+            ++all;
+            if (has(names, vault.name) && has(groups, vault.resource_group) &&
+                may_read(kJobType, vault.id)) {
+                wanted.push_back(vault.id);
             }
             return true;
         });
+        if (wanted.size() < all) {
+            search.parents = std::move(wanted);
+        }
     }
 
-    [[nodiscard]] std::vector<Json>& rows() noexcept { return rows_; }
-
-private:
-    /// The catalog's states for one of the wire, as it compares them exactly.
-    static void add_states(const std::string& wire, std::vector<std::string>& states) {
-        for (const char* state :
-             {"Queued",
-              "InProgress",
-              "Cancelling",
-              "Completed",
-              "CompletedWithWarnings",
-              "Failed",
-              "Cancelled"}) {
-            if (equal_ignoring_case(wire_job_status(state), wire)) {
-                states.emplace_back(state);
-            }
-        }
-        if (states.empty()) {
-            states.emplace_back("none");  // A word that no job has: no rows, rather than all.
-        }
+    Json row_of_job(const JobRecord& job) const {
+        const std::string id = child_id(job.vault_id, "backupJobs", job.id);
+        Json row = row_of(id, kJobType, job.id, job.location);
+        row["properties"] = std::move(job_document(
+            job,
+            JobDetail::kGraphRow,
+            context_.services.jobs.progress(job.id),
+            context_.services.clock.now()
+        )["properties"]);
+        return row;
     }
 
     [[nodiscard]] bool may_read(std::string_view type, const std::string& id) const {
@@ -222,17 +298,32 @@ private:
         };
     }
 
+    /// Only the page is kept, unless a later operator needs every row.
     void offer(Json row) {
-        if (evaluate(query_, row)) {
-            rows_.push_back(std::move(row));
+        if (!evaluate(query_, row)) {
+            return;
         }
+        if (streams_) {
+            const std::int64_t place = rows_.total++;
+            if (place < options_.skip || std::ssize(rows_.page) == options_.top) {
+                return;
+            }
+        } else if (rows_.page.size() == kRowsMax) {
+            throw_query_fault(
+                1, fmt::format("More than {} rows would have to be sorted or grouped.", kRowsMax)
+            );
+        }
+        rows_.page.push_back(std::move(row));
     }
 
     const RequestContext& context_;
     const catalog::View& view_;
     const GraphQuery& query_;
+    const Options& options_;
+    const bool streams_;
     std::map<std::string, std::string> tenants_;
-    std::vector<Json> rows_;
+    Rows rows_;
+    bool cut_ = false;
 };
 
 /// Whether rows of `type` can pass at all.
@@ -277,6 +368,38 @@ void collect(Collector& collector, const GraphQuery& query) {
     }
 }
 
+std::string_view column_type(const Json& value) {
+    if (value.is_boolean()) {
+        return "boolean";
+    }
+    if (value.is_number_integer()) {
+        return "integer";
+    }
+    if (value.is_number()) {
+        return "number";
+    }
+    return value.is_object() || value.is_array() ? "object" : "string";
+}
+
+/// `resultFormat: table`: the columns once, then the rows as arrays.
+Json table_of(std::vector<Json> page) {
+    Json columns = Json::array();
+    Json rows = Json::array();
+    if (!page.empty()) {
+        for (const auto& [name, value] : page.front().items()) {
+            columns.push_back({{"name", name}, {"type", column_type(value)}});
+        }
+    }
+    for (Json& row : page) {
+        Json cells = Json::array();
+        for (const Json& column : columns) {
+            cells.push_back(std::move(row[column["name"].get_ref<const std::string&>()]));
+        }
+        rows.push_back(std::move(cells));
+    }
+    return Json{{"columns", std::move(columns)}, {"rows", std::move(rows)}};
+}
+
 Reply post_query(const RequestContext& context) {
     const JsonReader body = body_reader(context);
     IgnoredProperties ignored;
@@ -284,29 +407,23 @@ Reply post_query(const RequestContext& context) {
     const Options options = read_options(body, ignored);
     const GraphQuery query = parse_graph_query(body.string("query"));
     check_columns(query, columns());
-    std::vector<Json> rows;
+    Rows rows;
     context.services.catalog.read([&](const catalog::View& view) {
-        Collector collector{context, view, query};
+        Collector collector{context, view, query, options};
         collector.subscriptions = read_subscriptions(body);
         collect(collector, query);
-        rows = std::move(collector.rows());
+        rows = collector.take();
     });
-    const auto total = static_cast<std::int64_t>(rows.size());
-    const std::int64_t first = std::min(options.skip, total);
-    const std::int64_t last = std::min(first + options.top, total);
-    Json data = Json::array();
-    for (std::int64_t i = first; i < last; ++i) {
-        data.push_back(std::move(rows[static_cast<std::size_t>(i)]));
-    }
+    const std::size_t count = rows.page.size();
     Json answer{
-        {"totalRecords", total},
-        {"count", last - first},
-        {"data", std::move(data)},
+        {"totalRecords", rows.total},
+        {"count", count},
+        {"data", options.table ? table_of(std::move(rows.page)) : Json(std::move(rows.page))},
         {"facets", Json::array()},
         {"resultTruncated", "false"}
     };
-    if (last < total) {
-        answer["$skipToken"] = std::to_string(last);
+    if (rows.next) {
+        answer["$skipToken"] = *rows.next;
     }
     Reply reply = Reply::ok(std::move(answer));
     ignored.report(context, reply);
