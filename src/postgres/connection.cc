@@ -235,6 +235,9 @@ ConnectionHandle start_connection(
     add("tcp_user_timeout", "90000");
     add("application_name", parameters.application_name.c_str());
     add("options", parameters.options.c_str());
+    if (parameters.session == SessionKind::kReplication) {
+        add("replication", "true");
+    }
     add(nullptr, nullptr);
     constexpr int kNoExpansion = 0;  // A database named `postgresql://h/` is a name.
     ConnectionHandle connection{PQconnectStartParams(keywords.data(), values.data(), kNoExpansion)};
@@ -358,6 +361,8 @@ struct Connection::State {
     ConnectionParameters parameters;
     ConnectionHandle handle;
 
+    std::unique_ptr<char, decltype(&PQfreemem)> copied{nullptr, &PQfreemem};
+
     [[nodiscard]] PGconn* get() const { return handle.get(); }
 
     [[noreturn]] void throw_closed(std::string_view said, std::string sqlstate = {}) const {
@@ -466,6 +471,39 @@ struct Connection::State {
         };
     }
 
+    /// Until something has come from the server. Whoever gives up here has nothing to go on with:
+    /// the session is closed, which also ends a walsender's work.
+    void wait_for_server(const QueryOptions& options) {
+        const SystemClock clock;
+        const StopEvent stop{options.stop};
+        const SteadyInstant deadline = clock.steady_now() + options.timeout;
+        int unsent = PQflush(get());
+        const short events = static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN);
+        switch (wait_for_socket(PQsocket(get()), events, stop, deadline)) {
+            case Wait::kReady:
+                break;
+            case Wait::kStopped:
+                (void)request_cancel();
+                handle.reset();
+                throw Error{
+                    ErrorKind::kCancelled,
+                    fmt::format("A command on {} was stopped by request.", parameters.describe())
+                };
+            case Wait::kTimeout:
+                (void)request_cancel();
+                handle.reset();
+                throw Error{
+                    ErrorKind::kTimeout,
+                    fmt::format(
+                        "{} said nothing for {} ms.", parameters.describe(), options.timeout.count()
+                    )
+                };
+        }
+        if (PQconsumeInput(get()) == 0) {
+            throw_closed(PQerrorMessage(get()));
+        }
+    }
+
     QueryResult collect(const std::string& sql, const QueryOptions& options) {
         const SystemClock clock;
         const SteadyInstant deadline = clock.steady_now() + options.timeout;
@@ -555,7 +593,11 @@ Connection Connection::open(const ConnectionParameters& parameters, std::stop_to
             )
         };
     }
+    const SessionKind kind = state->parameters.session;
     Connection connection{std::move(state)};
+    if (kind == SessionKind::kReplication) {
+        return connection;  // A walsender knows no settings of this sort.
+    }
     [[maybe_unused]] const QueryResult settings = connection.execute(
         "SELECT pg_catalog.set_config('search_path', '', false),"
         " pg_catalog.set_config('lock_timeout', '60000', false),"
@@ -600,6 +642,54 @@ QueryResult Connection::execute(const std::string& sql, const QueryOptions& opti
         state_->throw_closed(PQerrorMessage(state_->get()));
     }
     return state_->collect(sql, options);
+}
+
+void Connection::start(const std::string& sql, const QueryOptions& options) {
+    state_->require_ready(options);
+    if (PQsendQuery(state_->get(), sql.c_str()) == 0) {
+        state_->throw_closed(PQerrorMessage(state_->get()));
+    }
+}
+
+Answer Connection::next_answer(QueryResult& rows, const QueryOptions& options) {
+    state_->require_ready(options);
+    while (PQisBusy(state_->get()) != 0) {
+        state_->wait_for_server(options);
+    }
+    PGresult* result = PQgetResult(state_->get());
+    if (result == nullptr) {
+        return Answer::kEnd;
+    }
+    QueryResult owned{result};
+    const ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_COPY_OUT) {
+        return Answer::kCopyOut;
+    }
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        state_->throw_failed(result, {});
+    }
+    rows = std::move(owned);
+    return Answer::kRows;
+}
+
+std::optional<ByteSpan> Connection::read_copy(const QueryOptions& options) {
+    state_->require_ready(options);
+    for (;;) {
+        char* bytes = nullptr;
+        constexpr int kDoNotBlock = 1;
+        const int size = PQgetCopyData(state_->get(), &bytes, kDoNotBlock);
+        state_->copied.reset(bytes);
+        if (size > 0) {
+            return as_bytes({bytes, static_cast<std::size_t>(size)});
+        }
+        if (size == -1) {
+            return std::nullopt;
+        }
+        if (size < 0) {
+            state_->throw_closed(PQerrorMessage(state_->get()));
+        }
+        state_->wait_for_server(options);
+    }
 }
 
 int Connection::server_version() const noexcept {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/secret.h"
 
@@ -21,6 +22,10 @@ enum class SslMode { kDisable, kAllow, kPrefer, kRequire, kVerifyCa, kVerifyFull
 [[nodiscard]] std::string_view ssl_mode_name(SslMode mode) noexcept;
 [[nodiscard]] std::optional<SslMode> parse_ssl_mode(std::string_view text) noexcept;
 
+/// kReplication: a walsender, which takes replication commands (BASE_BACKUP, SHOW…) instead of SQL.
+/// The role needs REPLICATION and a `replication` line in pg_hba.conf.
+enum class SessionKind { kOrdinary, kReplication };
+
 /// Where and as whom to connect. Move-only because of the password; clone() copies on purpose.
 struct ConnectionParameters {
     std::string host;  ///< Name, address, or the directory of a Unix socket (begins with `/`).
@@ -38,6 +43,7 @@ struct ConnectionParameters {
     /// libpq's `options`: `-c name=value` for the session. Some connection poolers refuse a session
     /// that has any.
     std::string options;
+    SessionKind session = SessionKind::kOrdinary;
 
     [[nodiscard]] ConnectionParameters clone() const;
     [[nodiscard]] ConnectionParameters with_database(std::string_view name) const;
@@ -116,6 +122,13 @@ struct QueryOptions {
     std::chrono::milliseconds timeout{60000};
 };
 
+/// One of the answers to a statement that gives several of them.
+enum class Answer {
+    kRows,     ///< Also for a command that gives none.
+    kCopyOut,  ///< Read it with read_copy() up to its end, then ask for the next answer.
+    kEnd,      ///< There are no more.
+};
+
 /// A session with a PostgreSQL server (libpq). One thread at a time. Sets client_encoding UTF8, an
 /// empty search_path (names are resolved in pg_catalog only: nothing a database user made can be
 /// called by accident), and, so that the session never waits on application locks for long,
@@ -143,6 +156,14 @@ public:
     /// Runs one or more statements without parameters (simple protocol); returns the last one's
     /// rows.
     QueryResult execute(const std::string& sql, const QueryOptions& options = {});
+
+    /// Sends a statement whose answers are taken one by one with next_answer(), to kEnd. An answer
+    /// may be a COPY of any length. Any exception leaves the session closed.
+    void start(const std::string& sql, const QueryOptions& options = {});
+    /// `rows` is set for kRows. `options.timeout` is how long the server may be silent.
+    [[nodiscard]] Answer next_answer(QueryResult& rows, const QueryOptions& options);
+    /// The next message of a COPY OUT, valid until the next call; nothing at its end.
+    [[nodiscard]] std::optional<ByteSpan> read_copy(const QueryOptions& options);
 
     /// 150004 for 15.4.
     [[nodiscard]] int server_version() const noexcept;

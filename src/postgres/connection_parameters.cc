@@ -110,6 +110,7 @@ ConnectionParameters ConnectionParameters::clone() const {
     copy.connect_timeout = connect_timeout;
     copy.application_name = application_name;
     copy.options = options;
+    copy.session = session;
     return copy;
 }
 

@@ -128,7 +128,7 @@ PostgresServer& PostgresServer::shared() {
 fs::path PostgresServer::initialized_template() const {
     const fs::path cache = HOLDFAST_TEST_CACHE_DIR;
     const std::string key = percent_encode(
-        fmt::format("{}+{}+{}", options_.programs.string(), options_.encoding, options_.locale)
+        fmt::format("{}+{}+{}+checksums", options_.programs.string(), options_.encoding, options_.locale)
     );
     const fs::path done = cache / key;
     if (fs::exists(done)) {
@@ -149,7 +149,8 @@ fs::path PostgresServer::initialized_template() const {
              "--auth=trust",
              "--username=" + superuser(),
              "--encoding=" + options_.encoding,
-             "--locale=" + options_.locale}
+             "--locale=" + options_.locale,
+             "--data-checksums"}
         ),
         kOutputBytesMax,
         {}

@@ -1,0 +1,459 @@
+#include "postgres/base_backup.h"
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/text.h"
+#include "postgres/backup_manifest.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace holdfast::postgres {
+
+namespace {
+
+constexpr int kTypedStreamMajor = 15;  // One COPY with typed messages; before, one a tablespace.
+constexpr std::size_t kManifestBytesMax = kGiB;
+constexpr std::size_t kPageFailuresKept = 100;
+
+[[noreturn]] void fail(const std::string& problem) {
+    throw Error{
+        ErrorKind::kBaseBackupFailed,
+        {.message = fmt::format("The server's base backup is not usable: {}.", problem),
+         .recommended_actions = {"Back up again; if it happens again, look at the server's log."}}
+    };
+}
+
+/// For a label within single quotes of the replication grammar, which knows no escapes.
+std::string plain_label(std::string_view label) {
+    std::string out;
+    for (const char c : label) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == ' ' || c == '.' || c == '-' || c == '_';
+        out += plain ? c : '_';
+    }
+    return out;
+}
+
+/// The pages of one file as its bytes come by.
+class PageChecker {
+public:
+    PageChecker(Lsn start, std::uint32_t segment_blocks, BaseBackup& result)
+        : start_{start}, segment_blocks_{segment_blocks}, result_{result} {}
+
+    void begin(const std::string& path) {
+        const auto file = parse_relation_file(path);
+        active_ = file.has_value();
+        path_ = path;
+        block_ = file ? file->segment * segment_blocks_ : 0;
+        partial_bytes_ = 0;
+    }
+
+    void write(ByteSpan bytes) {
+        while (active_ && !bytes.empty()) {
+            if (partial_bytes_ == 0 && bytes.size() >= kPageBytes) {
+                check(bytes.first(kPageBytes));
+                bytes = bytes.subspan(kPageBytes);
+                continue;
+            }
+            const std::size_t taken = std::min(bytes.size(), kPageBytes - partial_bytes_);
+            std::copy_n(bytes.begin(), taken, partial_.data() + partial_bytes_);
+            partial_bytes_ += taken;
+            bytes = bytes.subspan(taken);
+            if (partial_bytes_ == kPageBytes) {
+                partial_bytes_ = 0;
+                check(partial_);
+            }
+        }
+    }
+
+private:
+    void check(ByteSpan page) {
+        const PageHeader header = read_page_header(page);
+        const std::uint32_t block = block_++;
+        // What was written since may be torn here; recovery replaces it.
+        if (header.upper == 0 || header.lsn >= start_) {
+            return;
+        }
+        ++result_.pages_checked;
+        if (page_checksum(page, block) != header.checksum) {
+            ++result_.page_failure_count;
+            if (result_.page_failures.size() < kPageFailuresKept) {
+                result_.page_failures.push_back({path_, block});
+            }
+        }
+    }
+
+    const Lsn start_;
+    const std::uint32_t segment_blocks_;
+    BaseBackup& result_;
+    bool active_ = false;
+    std::string path_;
+    std::uint32_t block_ = 0;
+    std::array<std::byte, kPageBytes> partial_{};
+    std::size_t partial_bytes_ = 0;
+};
+
+/// The entries of one archive: named by their place in the data directory, counted, checked.
+class Receiver final : public TarHandler {
+public:
+    Receiver(TarHandler& target, BaseBackup& result, const BaseBackupOptions& options)
+        : target_{target}, result_{result}, options_{options} {}
+
+    std::optional<PageChecker> pages;
+    std::string prefix;  ///< Of the archive that is coming.
+    std::uint64_t bytes_estimate = 0;
+
+    void begin(const TarEntry& entry) override {
+        TarEntry placed = entry;
+        placed.name = prefix + entry.name;
+        is_file_ = entry.type == TarEntryType::kFile;
+        current_ = {};
+        path_ = placed.name;
+        if (is_file_) {
+            ++result_.file_count;
+            if (pages) {
+                pages->begin(path_);
+            }
+        }
+        target_.begin(placed);
+    }
+    void write(ByteSpan bytes) override {
+        current_.size += bytes.size();
+        current_.crc32c = crc32c(bytes, current_.crc32c.value_or(0));
+        result_.bytes += bytes.size();
+        if (pages) {
+            pages->write(bytes);
+        }
+        target_.write(bytes);
+        report();
+    }
+    void end() override {
+        if (is_file_) {
+            current_.crc32c = current_.crc32c.value_or(0);
+            if (!received_.emplace(path_, current_).second) {
+                fail(fmt::format("it has the file \"{}\" twice", path_));
+            }
+        }
+        target_.end();
+    }
+
+    /// Every file is what the server meant to send, and none is missing.
+    void compare(const BackupManifest& manifest) const {
+        for (const auto& [path, said] : manifest.files) {
+            const auto found = received_.find(path);
+            if (found == received_.end()) {
+                fail(fmt::format("\"{}\" is in its manifest and did not come", path));
+            }
+            if (found->second.size != said.size) {
+                fail(fmt::format(
+                    "\"{}\" came with {} bytes instead of {}", path, found->second.size, said.size
+                ));
+            }
+            if (said.crc32c && found->second.crc32c != said.crc32c) {
+                fail(fmt::format("\"{}\" was changed on its way (CRC-32C)", path));
+            }
+        }
+        for (const auto& [path, file] : received_) {
+            // The log travels with the backup without being part of the manifest.
+            if (!path.starts_with("pg_wal/") && !manifest.files.contains(path)) {
+                fail(fmt::format("\"{}\" is not in its manifest", path));
+            }
+        }
+    }
+
+private:
+    void report() {
+        if (!options_.progress) {
+            return;
+        }
+        constexpr std::chrono::milliseconds kInterval{100};
+        const SteadyInstant now = clock_.steady_now();
+        if (now - last_report_ >= kInterval) {
+            last_report_ = now;
+            options_.progress(
+                {.bytes_done = result_.bytes, .bytes_estimate = bytes_estimate, .file = path_}
+            );
+        }
+    }
+
+    TarHandler& target_;
+    BaseBackup& result_;
+    const BaseBackupOptions& options_;
+    SystemClock clock_;
+    SteadyInstant last_report_{};
+    bool is_file_ = false;
+    std::string path_;
+    ManifestFile current_;
+    std::map<std::string, ManifestFile> received_;
+};
+
+std::string tablespace_prefix(std::string_view oid) {
+    return oid.empty() ? std::string{} : fmt::format("pg_tblspc/{}/", oid);
+}
+
+/// One backup on one walsender.
+class Run {
+public:
+    Run(Connection& connection, TarHandler& handler, const BaseBackupOptions& options)
+        : connection_{connection},
+          options_{options},
+          query_{.stop = options.stop, .timeout = options.silence_max},
+          receiver_{handler, result_, options_} {}
+
+    BaseBackup take() {
+        identify();
+        connection_.start(base_backup_command(connection_.server_major(), options_), query_);
+        const QueryResult begin = expect_rows("where it begins");
+        result_.start = lsn_in(begin);
+        result_.timeline = static_cast<std::uint32_t>(begin.integer(0, "tli"));
+        take_tablespaces();
+        if (result_.page_checks == BaseBackup::PageChecks::kDone) {
+            receiver_.pages.emplace(result_.start, segment_blocks_, result_);
+        }
+        if (connection_.server_major() >= kTypedStreamMajor) {
+            take_typed_stream();
+        } else {
+            take_stream_for_each_tablespace();
+        }
+        const QueryResult end = expect_rows("where it ends");
+        result_.end = lsn_in(end);
+        result_.end_timeline = static_cast<std::uint32_t>(end.integer(0, "tli"));
+        // What the server found wrong comes last of all.
+        QueryResult rest{nullptr};
+        while (connection_.next_answer(rest, query_) != Answer::kEnd) {
+        }
+        receiver_.compare(parse_backup_manifest(result_.manifest));
+        return std::move(result_);
+    }
+
+private:
+    QueryResult show(const std::string& name) {
+        return connection_.execute("SHOW " + name, {.stop = options_.stop});
+    }
+
+    void identify() {
+        const QueryResult system = connection_.execute("IDENTIFY_SYSTEM", {.stop = options_.stop});
+        result_.system_identifier = system.text(0, "systemid");
+        result_.server_version = connection_.server_version();
+        if (show("data_checksums").text(0, "data_checksums") != "on") {
+            result_.page_checks = BaseBackup::PageChecks::kNoChecksums;
+        } else if (show("block_size").text(0, "block_size") != std::to_string(kPageBytes)) {
+            result_.page_checks = BaseBackup::PageChecks::kOtherPageSize;
+        } else {
+            result_.page_checks = BaseBackup::PageChecks::kDone;
+            segment_blocks_ = blocks_of(show("segment_size").text(0, "segment_size"));
+        }
+    }
+
+    /// `1GB`, `512MB`: the unit is PostgreSQL's choice.
+    static std::uint32_t blocks_of(const std::string& size) {
+        std::uint64_t number = 0;
+        const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), number);
+        const std::string_view unit{end, static_cast<std::size_t>(size.data() + size.size() - end)};
+        const std::uint64_t factor = unit == "kB"   ? kKiB
+                                     : unit == "MB" ? kMiB
+                                     : unit == "GB" ? kGiB
+                                     : unit == "TB" ? 1024 * kGiB
+                                                    : 0;
+        if (error != std::errc{} || factor == 0) {
+            fail(fmt::format("its segment size \"{}\" is not understood", size));
+        }
+        return static_cast<std::uint32_t>(number * factor / kPageBytes);
+    }
+
+    QueryResult expect_rows(std::string_view what) {
+        QueryResult rows{nullptr};
+        if (connection_.next_answer(rows, query_) != Answer::kRows || rows.row_count() == 0) {
+            fail(fmt::format("the server did not say {}", what));
+        }
+        return rows;
+    }
+
+    static Lsn lsn_in(const QueryResult& row) {
+        const auto lsn = parse_lsn(row.text(0, "recptr"));
+        if (!lsn) {
+            fail(fmt::format("\"{}\" is not a position in the log", row.text(0, "recptr")));
+        }
+        return *lsn;
+    }
+
+    void take_tablespaces() {
+        const QueryResult rows = expect_rows("which tablespaces it has");
+        for (std::size_t i = 0; i < rows.row_count(); ++i) {
+            const auto kib = rows.is_null(i, "size") ? 0 : rows.integer(i, "size");
+            receiver_.bytes_estimate += static_cast<std::uint64_t>(kib) * kKiB;
+            order_.push_back(rows.optional_text(i, "spcoid").value_or(""));
+            if (!rows.is_null(i, "spcoid")) {
+                result_.tablespaces.push_back({
+                    .oid = static_cast<std::uint32_t>(rows.integer(i, "spcoid")),
+                    .location = rows.text(i, "spclocation"),
+                    .size_estimate_bytes = static_cast<std::uint64_t>(kib) * kKiB,
+                });
+            }
+        }
+    }
+
+    void expect_copy() {
+        QueryResult rows{nullptr};
+        if (connection_.next_answer(rows, query_) != Answer::kCopyOut) {
+            fail("the server sent no data");
+        }
+    }
+
+    void add_to_manifest(ByteSpan bytes) {
+        if (result_.manifest.size() + bytes.size() > kManifestBytesMax) {
+            fail("its manifest is larger than 1 GiB");
+        }
+        result_.manifest.insert(result_.manifest.end(), bytes.begin(), bytes.end());
+    }
+
+    /// PostgreSQL 13 and 14.
+    void take_stream_for_each_tablespace() {
+        for (const std::string& oid : order_) {
+            expect_copy();
+            receiver_.prefix = tablespace_prefix(oid);
+            TarReader reader{receiver_};
+            while (const auto bytes = connection_.read_copy(query_)) {
+                reader.write(*bytes);
+            }
+            reader.finish();
+        }
+        expect_copy();
+        while (const auto bytes = connection_.read_copy(query_)) {
+            add_to_manifest(*bytes);
+        }
+    }
+
+    /// PostgreSQL 15 and later: the first byte of a message says what it is.
+    void take_typed_stream() {
+        expect_copy();
+        std::optional<TarReader> reader;
+        bool in_manifest = false;
+        while (const auto message = connection_.read_copy(query_)) {
+            const char type = std::to_integer<char>(message->front());
+            const ByteSpan body = message->subspan(1);
+            if (type == 'n' || type == 'm') {
+                if (reader) {
+                    reader->finish();
+                }
+                reader.reset();
+                in_manifest = type == 'm';
+                if (!in_manifest) {
+                    begin_archive(body);
+                    reader.emplace(receiver_);
+                }
+            } else if (type == 'd' && in_manifest) {
+                add_to_manifest(body);
+            } else if (type == 'd' && reader) {
+                reader->write(body);
+            } else if (type != 'p') {
+                fail(fmt::format("it has a message of the unknown type '{}'", type));
+            }
+        }
+        if (reader) {
+            reader->finish();
+        }
+    }
+
+    /// `base.tar` or `<oid>.tar`, then the tablespace's location.
+    void begin_archive(ByteSpan body) {
+        const std::string_view text = as_text(body);
+        const std::string_view name = text.substr(0, text.find('\0'));
+        if (!name.ends_with(".tar")) {
+            fail(fmt::format("it has an archive \"{}\", which is no tar archive", name));
+        }
+        const std::string_view stem = name.substr(0, name.size() - 4);
+        if (stem == "base") {
+            receiver_.prefix.clear();
+        } else if (std::find(order_.begin(), order_.end(), stem) != order_.end()) {
+            receiver_.prefix = tablespace_prefix(stem);
+        } else {
+            fail(fmt::format("it has an archive \"{}\" of no tablespace", name));
+        }
+    }
+
+    Connection& connection_;
+    const BaseBackupOptions& options_;
+    const QueryOptions query_;
+    BaseBackup result_;
+    Receiver receiver_;
+    std::uint32_t segment_blocks_ = 0;
+    std::vector<std::string>
+        order_;  ///< OIDs of the tablespaces as they come; empty: the main one.
+};
+
+/// What a user can do about the server's refusal.
+[[noreturn]] void throw_backup_failure(const Error& error, const ConnectionParameters& parameters) {
+    const auto& properties = error.text().properties;
+    const auto found = properties.find("sqlstate");
+    const std::string sqlstate = found == properties.end() ? std::string{} : found->second;
+    ErrorText text = error.text();
+    if (sqlstate == "42501") {
+        text.recommended_actions = {
+            fmt::format("ALTER ROLE {} REPLICATION;", quote_identifier(parameters.user))
+        };
+        throw Error{ErrorKind::kMissingReplicationRight, std::move(text)};
+    }
+    if (sqlstate == "53300") {
+        text.recommended_actions = {
+            "Raise max_wal_senders (a backup takes two) and restart the server, or end a "
+            "replication client that is not needed (pg_stat_replication)."
+        };
+        throw Error{ErrorKind::kNoFreeWalSender, std::move(text)};
+    }
+    if (error.kind() == ErrorKind::kPostgresQuery) {
+        text.message =
+            fmt::format("The base backup of {} failed: {}", parameters.describe(), error.what());
+        throw Error{ErrorKind::kBaseBackupFailed, std::move(text)};
+    }
+    throw Error{error};
+}
+
+}  // namespace
+
+std::string base_backup_command(int major, const BaseBackupOptions& options) {
+    const bool fast = options.checkpoint == CheckpointMode::kFast;
+    const bool wal = options.wal == BackupWal::kIncluded;
+    const std::string label = plain_label(options.label);
+    if (major < kTypedStreamMajor) {
+        return fmt::format(
+            "BASE_BACKUP LABEL '{}' PROGRESS{}{} NOWAIT{} TABLESPACE_MAP NOVERIFY_CHECKSUMS "
+            "MANIFEST 'yes' MANIFEST_CHECKSUMS 'CRC32C'",
+            label,
+            fast ? " FAST" : "",
+            wal ? " WAL" : "",
+            options.rate_max_kib > 0 ? fmt::format(" MAX_RATE {}", options.rate_max_kib) : ""
+        );
+    }
+    return fmt::format(
+        "BASE_BACKUP (LABEL '{}', PROGRESS true, CHECKPOINT '{}', WAL {}, WAIT false{}, "
+        "TABLESPACE_MAP true, VERIFY_CHECKSUMS false, MANIFEST 'yes', "
+        "MANIFEST_CHECKSUMS 'CRC32C', TARGET 'client')",
+        label,
+        fast ? "fast" : "spread",
+        wal,
+        options.rate_max_kib > 0 ? fmt::format(", MAX_RATE {}", options.rate_max_kib) : ""
+    );
+}
+
+BaseBackup take_base_backup(
+    const ConnectionParameters& parameters, TarHandler& handler, const BaseBackupOptions& options
+) {
+    ConnectionParameters walsender = parameters.clone();
+    walsender.session = SessionKind::kReplication;
+    walsender.options.clear();
+    try {
+        Connection connection = Connection::open(walsender, options.stop);
+        return Run{connection, handler, options}.take();
+    } catch (const Error& error) {
+        throw_backup_failure(error, walsender);
+    }
+}
+
+}  // namespace holdfast::postgres

@@ -1,0 +1,223 @@
+#include "postgres/base_backup.h"
+
+#include "base/file.h"
+#include "base/text.h"
+#include "postgres/backup_manifest.h"
+#include "postgres/server_fixture.h"
+
+#include <filesystem>
+#include <fstream>
+
+namespace holdfast::postgres {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::PostgresServer;
+using testing::PostgresServerOptions;
+
+constexpr std::string_view kHba =
+    "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+
+/// Writes the data directory as it comes; tablespaces become directories in it.
+class DirectoryWriter final : public TarHandler {
+public:
+    explicit DirectoryWriter(fs::path root) : root_{std::move(root)} {}
+    void begin(const TarEntry& entry) override {
+        const fs::path path = root_ / entry.name;
+        if (entry.type == TarEntryType::kFile) {
+            fs::create_directories(path.parent_path());
+            file_.open(path, std::ios::binary | std::ios::trunc);
+        } else {
+            fs::create_directories(path);
+        }
+        ++entries;
+    }
+    void write(ByteSpan bytes) override {
+        file_.write(
+            reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size())
+        );
+    }
+    void end() override { file_.close(); }
+    int entries = 0;
+
+private:
+    fs::path root_;
+    std::ofstream file_;
+};
+
+struct Nowhere final : TarHandler {
+    void begin(const TarEntry&) override {}
+    void write(ByteSpan) override {}
+    void end() override {}
+};
+
+class BaseBackupTest : public ServerTest {
+protected:
+    static PostgresServerOptions options() {
+        PostgresServerOptions out;
+        out.hba = kHba;
+        return out;
+    }
+    static void fill(PostgresServer& server) {
+        server.sql(
+            "postgres",
+            "CREATE TABLE rows AS SELECT g AS id, repeat(md5(g::text), 8) AS text FROM "
+            "generate_series(1, 40000) g; CREATE INDEX ON rows (id); CREATE UNLOGGED TABLE loose "
+            "AS SELECT 1 AS a; VACUUM rows; CHECKPOINT;"
+        );
+    }
+};
+
+TEST_F(BaseBackupTest, TheFilesAreWhatTheServerMeantToSend) {
+    PostgresServer server{options()};
+    fill(server);
+    server.sql(
+        "postgres", "SET allow_in_place_tablespaces = on; CREATE TABLESPACE fast LOCATION ''"
+    );
+    server.sql(
+        "postgres",
+        "CREATE TABLE elsewhere TABLESPACE fast AS SELECT g FROM generate_series(1, 9000) g"
+    );
+    const TemporaryDirectory target{"holdfast-base"};
+    DirectoryWriter writer{target.path()};
+    std::uint64_t reported = 0;
+    const BaseBackup backup = take_base_backup(
+        superuser(server),
+        writer,
+        {.wal = BackupWal::kIncluded,
+         .progress =
+             [&](const BaseBackupProgress& progress) {
+                 reported = progress.bytes_done;
+                 EXPECT_GT(progress.bytes_estimate, 0U);
+             }}
+    );
+    EXPECT_EQ(
+        backup.system_identifier,
+        std::string{trim(server.sql("postgres", "SELECT system_identifier FROM pg_control_system()")
+        )}
+    );
+    EXPECT_GT(backup.end, backup.start);
+    EXPECT_EQ(backup.timeline, 1U);
+    EXPECT_EQ(backup.page_checks, BaseBackup::PageChecks::kDone);
+    EXPECT_GT(backup.pages_checked, 1000U);
+    EXPECT_EQ(backup.page_failure_count, 0U);
+    EXPECT_GT(reported, 0U);
+    EXPECT_TRUE(fs::exists(target.path() / "backup_label"));
+
+    const BackupManifest manifest = parse_backup_manifest(backup.manifest);
+    ASSERT_EQ(manifest.wal_ranges.size(), 1U);
+    EXPECT_EQ(manifest.wal_ranges[0].start, backup.start);
+    // PostgreSQL's own tool agrees, the log included.
+    std::ofstream{target.path() / "backup_manifest", std::ios::binary} << as_text(backup.manifest);
+    const RunResult verified = server.run("pg_verifybackup", {target.path().string()});
+    EXPECT_TRUE(verified.status.ok()) << verified.error;
+}
+
+TEST_F(BaseBackupTest, ADamagedPageIsNamed) {
+    PostgresServer server{options()};
+    fill(server);
+    const std::string path{trim(server.sql("postgres", "SELECT pg_relation_filepath('rows')"))};
+    server.stop();
+    {
+        std::fstream file{
+            server.data_directory() / path, std::ios::in | std::ios::out | std::ios::binary
+        };
+        file.seekp(5 * static_cast<std::streamoff>(kPageBytes) + 4000);
+        file.put('!');
+    }
+    server.start();
+    Nowhere nowhere;
+    const BaseBackup backup = take_base_backup(superuser(server), nowhere, {});
+    EXPECT_EQ(backup.page_failure_count, 1U);
+    ASSERT_EQ(backup.page_failures.size(), 1U);
+    EXPECT_EQ(backup.page_failures[0].path, path);
+    EXPECT_EQ(backup.page_failures[0].block, 5U);
+}
+
+TEST_F(BaseBackupTest, RefusalsSayWhatToDo) {
+    PostgresServer server{options()};
+    server.sql("postgres", "CREATE ROLE plain LOGIN");
+    ConnectionParameters plain = superuser(server);
+    plain.user = "plain";
+    Nowhere nowhere;
+    const Error right = error_of([&] { (void)take_base_backup(plain, nowhere, {}); });
+    EXPECT_EQ(right.kind(), ErrorKind::kMissingReplicationRight) << right.log_line();
+    EXPECT_EQ(right.text().recommended_actions.at(0), "ALTER ROLE \"plain\" REPLICATION;");
+
+    server.set_hba("local all all trust\n");
+    const Error hba = error_of([&] { (void)take_base_backup(superuser(server), nowhere, {}); });
+    EXPECT_EQ(hba.kind(), ErrorKind::kServerAuthFailed) << hba.log_line();
+
+    PostgresServerOptions few = options();
+    few.settings = {{"max_wal_senders", "0"}};
+    const PostgresServer full{few};
+    const Error senders = error_of([&] { (void)take_base_backup(superuser(full), nowhere, {}); });
+    EXPECT_EQ(senders.kind(), ErrorKind::kNoFreeWalSender) << senders.log_line();
+}
+
+TEST_F(BaseBackupTest, AStopEndsTheServersSide) {
+    PostgresServer server{options()};
+    fill(server);
+    std::stop_source stop;
+    Nowhere nowhere;
+    const Error error = error_of([&] {
+        (void)take_base_backup(
+            superuser(server),
+            nowhere,
+            {.rate_max_kib = 32,
+             .stop = stop.get_token(),
+             .progress = [&](const BaseBackupProgress&) { stop.request_stop(); }}
+        );
+    });
+    EXPECT_EQ(error.kind(), ErrorKind::kCancelled) << error.log_line();
+    const SteadyInstant deadline = clock_.steady_now() + std::chrono::seconds{20};
+    while (server.sql("postgres", "SELECT count(*) FROM pg_stat_replication") != "0\n" &&
+           clock_.steady_now() < deadline) {
+    }
+    EXPECT_EQ(trim(server.sql("postgres", "SELECT count(*) FROM pg_stat_replication")), "0");
+}
+
+TEST_F(BaseBackupTest, AServerKilledInTheMiddleEndsIt) {
+    PostgresServer server{options()};
+    fill(server);
+    Nowhere nowhere;
+    bool killed = false;
+    const Error error = error_of([&] {
+        (void)take_base_backup(
+            superuser(server),
+            nowhere,
+            {.rate_max_kib = 32,
+             .progress =
+                 [&](const BaseBackupProgress&) {
+                     if (!std::exchange(killed, true)) {
+                         server.kill();
+                     }
+                 }}
+        );
+    });
+    EXPECT_EQ(error.kind(), ErrorKind::kServerConnectionClosed) << error.log_line();
+}
+
+TEST(BaseBackupCommand, SpeaksTheLanguageOfEachVersion) {
+    const BaseBackupOptions options{
+        .label = "it's; a label", .checkpoint = CheckpointMode::kSpread, .rate_max_kib = 2048
+    };
+    for (const int major : {13, 14}) {
+        EXPECT_EQ(
+            base_backup_command(major, options),
+            "BASE_BACKUP LABEL 'it_s_ a label' PROGRESS NOWAIT MAX_RATE 2048 TABLESPACE_MAP "
+            "NOVERIFY_CHECKSUMS MANIFEST 'yes' MANIFEST_CHECKSUMS 'CRC32C'"
+        );
+    }
+    for (const int major : {15, 16, 17, 18}) {
+        EXPECT_EQ(
+            base_backup_command(major, options),
+            "BASE_BACKUP (LABEL 'it_s_ a label', PROGRESS true, CHECKPOINT 'spread', WAL false, "
+            "WAIT false, MAX_RATE 2048, TABLESPACE_MAP true, VERIFY_CHECKSUMS false, MANIFEST "
+            "'yes', MANIFEST_CHECKSUMS 'CRC32C', TARGET 'client')"
+        );
+    }
+}
+
+}  // namespace
+}  // namespace holdfast::postgres
