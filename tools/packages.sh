@@ -11,7 +11,7 @@ build=(
 )
 run=(postgresql-client-15 ca-certificates)
 server=(postgresql-15)
-test=(libgtest-dev libgmock-dev librapidcheck-dev python3 ccache)
+test=(libgtest-dev libgmock-dev librapidcheck-dev python3 python3-azure ccache)
 demo=(perl)
 bench=(libbenchmark-dev python3 perl hyperfine)
 case "${1:-}" in
