@@ -3,10 +3,12 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "postgres/backup_manifest.h"
+#include "postgres/server_info.h"
+#include "postgres/wal_stream.h"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <utility>
@@ -213,6 +215,9 @@ public:
         result_.start = lsn_in(begin);
         result_.timeline = static_cast<std::uint32_t>(begin.integer(0, "tli"));
         take_tablespaces();
+        if (options_.on_start) {
+            options_.on_start(result_.start, result_.timeline);
+        }
         if (result_.page_checks == BaseBackup::PageChecks::kDone) {
             receiver_.pages.emplace(result_.start, segment_blocks_, result_);
         }
@@ -247,24 +252,10 @@ private:
             result_.page_checks = BaseBackup::PageChecks::kOtherPageSize;
         } else {
             result_.page_checks = BaseBackup::PageChecks::kDone;
-            segment_blocks_ = blocks_of(show("segment_size").text(0, "segment_size"));
+            segment_blocks_ = static_cast<std::uint32_t>(
+                parse_memory_size(show("segment_size").text(0, "segment_size")) / kPageBytes
+            );
         }
-    }
-
-    /// `1GB`, `512MB`: the unit is PostgreSQL's choice.
-    static std::uint32_t blocks_of(const std::string& size) {
-        std::uint64_t number = 0;
-        const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), number);
-        const std::string_view unit{end, static_cast<std::size_t>(size.data() + size.size() - end)};
-        const std::uint64_t factor = unit == "kB"   ? kKiB
-                                     : unit == "MB" ? kMiB
-                                     : unit == "GB" ? kGiB
-                                     : unit == "TB" ? 1024 * kGiB
-                                                    : 0;
-        if (error != std::errc{} || factor == 0) {
-            fail(fmt::format("its segment size \"{}\" is not understood", size));
-        }
-        return static_cast<std::uint32_t>(number * factor / kPageBytes);
     }
 
     QueryResult expect_rows(std::string_view what) {
@@ -453,6 +444,56 @@ BaseBackup take_base_backup(
         return Run{connection, handler, options}.take();
     } catch (const Error& error) {
         throw_backup_failure(error, walsender);
+    }
+}
+
+BaseBackup take_base_backup_with_wal(
+    const ConnectionParameters& parameters,
+    TarHandler& handler,
+    WalTarget& wal,
+    const BaseBackupOptions& options
+) {
+    WalStream stream{parameters, options.stop};
+    // Whichever of the two fails ends the other; the first failure is the one to tell.
+    std::stop_source stop;
+    const std::stop_callback forward{options.stop, [&stop] { stop.request_stop(); }};
+    std::exception_ptr wal_failure;
+    std::jthread thread;
+    BaseBackupOptions inner = options;
+    inner.wal = BackupWal::kStreamedBeside;
+    inner.stop = stop.get_token();
+    inner.on_start = [&](Lsn start, std::uint32_t timeline) {
+        thread = std::jthread{[&, start, timeline] {
+            name_this_thread("wal-stream");
+            try {
+                stream.run(wal, start, timeline, stop.get_token());
+            } catch (...) {
+                if (stop.request_stop()) {
+                    wal_failure = std::current_exception();
+                }
+            }
+        }};
+        if (options.on_start) {
+            options.on_start(start, timeline);
+        }
+    };
+    const auto end_stream = [&] {
+        if (thread.joinable()) {
+            thread.join();
+        }
+        if (wal_failure) {
+            std::rethrow_exception(wal_failure);
+        }
+    };
+    try {
+        BaseBackup backup = take_base_backup(parameters, handler, inner);
+        stream.finish_at(backup.end);
+        end_stream();
+        return backup;
+    } catch (...) {
+        stop.request_stop();
+        end_stream();
+        throw;
     }
 }
 

@@ -39,6 +39,8 @@ struct BaseBackupOptions {
     std::stop_token stop = {};
     /// How long the server may be silent. It says nothing while a spread checkpoint runs.
     std::chrono::milliseconds silence_max = std::chrono::minutes{30};
+    /// Called once, when the server has said where the backup begins, before the first file.
+    std::function<void(Lsn start, std::uint32_t timeline)> on_start = {};
     /// Called about ten times a second, on the caller's thread.
     std::function<void(const BaseBackupProgress&)> progress = {};
 };
@@ -84,6 +86,18 @@ struct BaseBackup {
 /// is told to, when this returns.
 [[nodiscard]] BaseBackup take_base_backup(
     const ConnectionParameters& parameters, TarHandler& handler, const BaseBackupOptions& options
+);
+
+class WalTarget;
+
+/// The same, and beside it, on a second session, the log from before the backup's start to its end:
+/// when this returns, all that the backup needs to become consistent has been given to `wal` and is
+/// durable there. `wal` is called on a thread of its own.
+[[nodiscard]] BaseBackup take_base_backup_with_wal(
+    const ConnectionParameters& parameters,
+    TarHandler& handler,
+    WalTarget& wal,
+    const BaseBackupOptions& options
 );
 
 /// The command for a server of this major version. For tests.

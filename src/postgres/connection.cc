@@ -504,6 +504,15 @@ struct Connection::State {
         }
     }
 
+    void flush(const QueryOptions& options) {
+        while (const int unsent = PQflush(get())) {
+            if (unsent < 0) {
+                throw_closed(PQerrorMessage(get()));
+            }
+            wait_for_server(options);
+        }
+    }
+
     QueryResult collect(const std::string& sql, const QueryOptions& options) {
         const SystemClock clock;
         const SteadyInstant deadline = clock.steady_now() + options.timeout;
@@ -665,6 +674,9 @@ Answer Connection::next_answer(QueryResult& rows, const QueryOptions& options) {
     if (status == PGRES_COPY_OUT) {
         return Answer::kCopyOut;
     }
+    if (status == PGRES_COPY_BOTH) {
+        return Answer::kCopyBoth;
+    }
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
         state_->throw_failed(result, {});
     }
@@ -690,6 +702,55 @@ std::optional<ByteSpan> Connection::read_copy(const QueryOptions& options) {
         }
         state_->wait_for_server(options);
     }
+}
+
+CopyPoll Connection::poll_copy(
+    ByteSpan& message, std::chrono::milliseconds patience, const std::stop_token& stop
+) {
+    state_->require_ready({});
+    const SystemClock clock;
+    const StopEvent stop_event{stop};
+    const SteadyInstant deadline = clock.steady_now() + patience;
+    for (;;) {
+        char* bytes = nullptr;
+        constexpr int kDoNotBlock = 1;
+        const int size = PQgetCopyData(state_->get(), &bytes, kDoNotBlock);
+        state_->copied.reset(bytes);
+        if (size > 0) {
+            message = as_bytes({bytes, static_cast<std::size_t>(size)});
+            return CopyPoll::kMessage;
+        }
+        if (size == -1) {
+            return CopyPoll::kEnd;
+        }
+        if (size < 0) {
+            state_->throw_closed(PQerrorMessage(state_->get()));
+        }
+        if (wait_for_socket(PQsocket(state_->get()), POLLIN, stop_event, deadline) !=
+            Wait::kReady) {
+            return CopyPoll::kNothingYet;
+        }
+        if (PQconsumeInput(state_->get()) == 0) {
+            state_->throw_closed(PQerrorMessage(state_->get()));
+        }
+    }
+}
+
+void Connection::put_copy(ByteSpan message, const QueryOptions& options) {
+    state_->require_ready(options);
+    const auto* bytes = reinterpret_cast<const char*>(message.data());
+    if (PQputCopyData(state_->get(), bytes, static_cast<int>(message.size())) <= 0) {
+        state_->throw_closed(PQerrorMessage(state_->get()));
+    }
+    state_->flush(options);
+}
+
+void Connection::end_copy(const QueryOptions& options) {
+    state_->require_ready(options);
+    if (PQputCopyEnd(state_->get(), nullptr) <= 0) {
+        state_->throw_closed(PQerrorMessage(state_->get()));
+    }
+    state_->flush(options);
 }
 
 int Connection::server_version() const noexcept {

@@ -124,10 +124,13 @@ struct QueryOptions {
 
 /// One of the answers to a statement that gives several of them.
 enum class Answer {
-    kRows,     ///< Also for a command that gives none.
-    kCopyOut,  ///< Read it with read_copy() up to its end, then ask for the next answer.
-    kEnd,      ///< There are no more.
+    kRows,      ///< Also for a command that gives none.
+    kCopyOut,   ///< Read it with read_copy() up to its end, then ask for the next answer.
+    kCopyBoth,  ///< Read it with poll_copy(), write with put_copy(), end it with end_copy().
+    kEnd,       ///< There are no more.
 };
+
+enum class CopyPoll { kMessage, kNothingYet, kEnd };
 
 /// A session with a PostgreSQL server (libpq). One thread at a time. Sets client_encoding UTF8, an
 /// empty search_path (names are resolved in pg_catalog only: nothing a database user made can be
@@ -164,6 +167,15 @@ public:
     [[nodiscard]] Answer next_answer(QueryResult& rows, const QueryOptions& options);
     /// The next message of a COPY OUT, valid until the next call; nothing at its end.
     [[nodiscard]] std::optional<ByteSpan> read_copy(const QueryOptions& options);
+
+    /// Waits at most `patience`, and no longer than to a stop, for a message of a COPY. `message`
+    /// is valid until the next call. After kNothingYet the session goes on.
+    [[nodiscard]] CopyPoll poll_copy(
+        ByteSpan& message, std::chrono::milliseconds patience, const std::stop_token& stop
+    );
+    /// Returns when the message has been handed to the system.
+    void put_copy(ByteSpan message, const QueryOptions& options);
+    void end_copy(const QueryOptions& options);
 
     /// 150004 for 15.4.
     [[nodiscard]] int server_version() const noexcept;

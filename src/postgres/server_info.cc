@@ -123,7 +123,8 @@ void add_settings(
 ) {
     const QueryResult rows = connection.query(
         "SELECT s.setdatabase AS oid, r.rolname AS role, c.setting"
-        " FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) WITH "
+        " FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) "
+        "WITH "
         "ORDINALITY c(setting, n)"
         " LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole"
         " WHERE s.setdatabase <> 0 AND (s.setrole = 0 OR r.oid IS NOT NULL)"
@@ -407,6 +408,25 @@ std::string read_wal_position(Connection& connection) {
         "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"
         " ELSE pg_catalog.pg_current_wal_lsn() END AS answer"
     );
+}
+
+std::uint64_t parse_memory_size(std::string_view text) {
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const std::string_view unit{end, static_cast<std::size_t>(text.data() + text.size() - end)};
+    for (const auto& [name, factor] :
+         {std::pair<std::string_view, std::uint64_t>{"B", 1},
+          {"kB", kKiB},
+          {"MB", kMiB},
+          {"GB", kGiB},
+          {"TB", 1024 * kGiB}}) {
+        if (error == std::errc{} && unit == name) {
+            return number * factor;
+        }
+    }
+    throw Error{
+        ErrorKind::kPostgresQuery, fmt::format("The server answered \"{}\" for a size.", text)
+    };
 }
 
 }  // namespace holdfast::postgres

@@ -26,6 +26,9 @@ struct VersionTraits {
 inline constexpr int kServerMajorMin = 13;
 [[nodiscard]] const VersionTraits& version_traits(int major);
 
+/// Bytes of a size as SHOW prints it (`16MB`, `1GB`, `512kB`). Throws kPostgresQuery.
+[[nodiscard]] std::uint64_t parse_memory_size(std::string_view text);
+
 struct GrantedPrivilege {
     std::string grantor;
     std::string grantee;  ///< Empty: PUBLIC.

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "postgres/backup_manifest.h"
 #include "postgres/server_fixture.h"
+#include "postgres/wal_stream.h"
 
 #include <filesystem>
 #include <fstream>
@@ -111,6 +112,101 @@ TEST_F(BaseBackupTest, TheFilesAreWhatTheServerMeantToSend) {
     std::ofstream{target.path() / "backup_manifest", std::ios::binary} << as_text(backup.manifest);
     const RunResult verified = server.run("pg_verifybackup", {target.path().string()});
     EXPECT_TRUE(verified.status.ok()) << verified.error;
+}
+
+/// Segments as files of pg_wal.
+class SegmentWriter final : public WalTarget {
+public:
+    explicit SegmentWriter(fs::path directory) : directory_{std::move(directory)} {}
+    void write(std::uint32_t timeline, Lsn position, ByteSpan bytes) override {
+        while (!bytes.empty()) {
+            const std::uint64_t at = position % kSegmentBytes;
+            const std::size_t taken =
+                std::min<std::size_t>(bytes.size(), static_cast<std::size_t>(kSegmentBytes - at));
+            const Lsn number = position / kSegmentBytes;
+            constexpr Lsn kPerLog = 0x100000000 / kSegmentBytes;
+            const fs::path path =
+                directory_ /
+                fmt::format("{:08X}{:08X}{:08X}", timeline, number / kPerLog, number % kPerLog);
+            if (!fs::exists(path)) {
+                std::ofstream{path, std::ios::binary};
+                fs::resize_file(path, kSegmentBytes);
+            }
+            std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
+            file.seekp(static_cast<std::streamoff>(at));
+            file.write(
+                reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(taken)
+            );
+            position += taken;
+            bytes = bytes.subspan(taken);
+        }
+        written = position;
+    }
+    void sync() override { synced = written; }
+    Lsn written = 0;
+    Lsn synced = 0;
+
+private:
+    static constexpr std::uint64_t kSegmentBytes = 16 * kMiB;
+    fs::path directory_;
+};
+
+TEST_F(BaseBackupTest, TheLogComesBesideIt) {
+    PostgresServer server{options()};
+    fill(server);
+    const TemporaryDirectory target{"holdfast-base"};
+    fs::create_directories(target.path() / "pg_wal");
+    DirectoryWriter writer{target.path()};
+    SegmentWriter wal{target.path() / "pg_wal"};
+    const BaseBackup backup = take_base_backup_with_wal(
+        superuser(server),
+        writer,
+        wal,
+        {.on_start =
+             [&](Lsn, std::uint32_t) {
+                 server.sql(
+                     "postgres",
+                     "INSERT INTO rows SELECT g, md5(g::text) FROM generate_series(1, 90000) g"
+                 );
+             }}
+    );
+    EXPECT_GE(wal.synced, backup.end);
+    std::ofstream{target.path() / "backup_manifest", std::ios::binary} << as_text(backup.manifest);
+    const RunResult verified = server.run("pg_verifybackup", {target.path().string()});
+    EXPECT_TRUE(verified.status.ok()) << verified.error;
+    // The slot went with its session.
+    EXPECT_EQ(trim(server.sql("postgres", "SELECT count(*) FROM pg_replication_slots")), "0");
+}
+
+TEST_F(BaseBackupTest, ALogThatCannotBeKeptEndsTheBackup) {
+    struct Full final : WalTarget {
+        void write(std::uint32_t, Lsn, ByteSpan) override {
+            throw Error{ErrorKind::kStoreFull, "The disk is full."};
+        }
+        void sync() override {}
+    };
+    PostgresServer server{options()};
+    fill(server);
+    Full full;
+    Nowhere nowhere;
+    const Error error = error_of([&] {
+        (void)take_base_backup_with_wal(superuser(server), nowhere, full, {.rate_max_kib = 1024});
+    });
+    EXPECT_EQ(error.kind(), ErrorKind::kStoreFull) << error.log_line();
+
+    struct Broken final : TarHandler {
+        void begin(const TarEntry&) override {
+            throw Error{ErrorKind::kStoreDenied, "No right to write."};
+        }
+        void write(ByteSpan) override {}
+        void end() override {}
+    };
+    const TemporaryDirectory target{"holdfast-base"};
+    SegmentWriter wal{target.path()};
+    Broken broken;
+    const Error other =
+        error_of([&] { (void)take_base_backup_with_wal(superuser(server), broken, wal, {}); });
+    EXPECT_EQ(other.kind(), ErrorKind::kStoreDenied) << other.log_line();
 }
 
 TEST_F(BaseBackupTest, ADamagedPageIsNamed) {
