@@ -457,44 +457,55 @@ BaseBackup take_base_backup_with_wal(
     // Whichever of the two fails ends the other; the first failure is the one to tell.
     std::stop_source stop;
     const std::stop_callback forward{options.stop, [&stop] { stop.request_stop(); }};
-    std::exception_ptr wal_failure;
-    std::jthread thread;
+    std::optional<Error> wal_failure;
+    struct Streaming {
+        std::stop_source& stop;
+        std::jthread thread = {};
+        ~Streaming() {
+            stop.request_stop();
+            wait();
+        }
+        void wait() {
+            if (thread.joinable()) {
+                thread.join();
+            }
+        }
+    } streaming{stop};
     BaseBackupOptions inner = options;
     inner.wal = BackupWal::kStreamedBeside;
     inner.stop = stop.get_token();
     inner.on_start = [&](Lsn start, std::uint32_t timeline) {
-        thread = std::jthread{[&, start, timeline] {
+        streaming.thread = std::jthread{[&, start, timeline] {
             name_this_thread("wal-stream");
-            try {
-                stream.run(wal, start, timeline, stop.get_token());
-            } catch (...) {
-                if (stop.request_stop()) {
-                    wal_failure = std::current_exception();
+            run_boundary(
+                [&] { stream.run(wal, start, timeline, stop.get_token()); },
+                [&](const Error& error) {
+                    if (stop.request_stop()) {
+                        wal_failure = error;
+                    }
                 }
-            }
+            );
         }};
         if (options.on_start) {
             options.on_start(start, timeline);
         }
     };
-    const auto end_stream = [&] {
-        if (thread.joinable()) {
-            thread.join();
-        }
-        if (wal_failure) {
-            std::rethrow_exception(wal_failure);
-        }
-    };
+    std::optional<BaseBackup> backup;
     try {
-        BaseBackup backup = take_base_backup(parameters, handler, inner);
-        stream.finish_at(backup.end);
-        end_stream();
-        return backup;
-    } catch (...) {
+        backup = take_base_backup(parameters, handler, inner);
+        stream.finish_at(backup->end);
+    } catch (const Error&) {
         stop.request_stop();
-        end_stream();
-        throw;
+        streaming.wait();
+        if (!wal_failure) {
+            throw;
+        }
     }
+    streaming.wait();
+    if (wal_failure) {
+        throw Error{*wal_failure};
+    }
+    return std::move(*backup);
 }
 
 }  // namespace holdfast::postgres
