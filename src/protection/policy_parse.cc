@@ -632,6 +632,7 @@ void read_rules(const JsonReader& list, BackupPolicy& policy) {
 }
 
 void read_own_settings(const JsonReader& reader, BackupPolicy& policy) {
+    reader.refuse_unknown({"weekStart"});
     if (const auto start = reader.optional_member("weekStart")) {
         policy.week_start = word_of(*start, words::kWeekdays);
     }

@@ -525,6 +525,11 @@ TEST(InvalidPolicy, Retention) {
          "No point ever reaches ArchiveStore"},
         {"/holdfast", {{"weekStart", "Someday"}}, "properties.holdfast.weekStart", "Allowed: Sunday"
         },
+        {"/holdfast",
+         {{"weekStrat", "Monday"}},
+         "properties.holdfast.weekStrat",
+         "Did you mean \"weekStart\""},
+        {"/holdfast", "Monday", "properties.holdfast", "Expected an object"},
     });
 }
 

@@ -50,7 +50,10 @@ public:
             remember(run.scheduled);
             at_ = run.scheduled;
             out.push_back(
-                {run.scheduled, std::move(run.rule_name), std::move(tag), std::move(expiry)}
+                {.scheduled = run.scheduled,
+                 .rule_name = std::move(run.rule_name),
+                 .tag_name = std::move(tag),
+                 .expiry = std::move(expiry)}
             );
         }
         return out;
@@ -174,6 +177,11 @@ Simulation simulate(const BackupPolicy& policy, Instant from, std::size_t count)
         for (SimulatedRun& run : runs) {
             points.push_back({run.scheduled, run.expiry.expires, run.tag_name});
             if (out.runs.size() < count) {
+                run.held = static_cast<std::uint64_t>(std::count_if(
+                    points.begin(),
+                    points.end(),
+                    [&run](const CountedPoint& point) { return point.expires > run.scheduled; }
+                ));
                 out.runs.push_back(std::move(run));
             }
         }
@@ -205,6 +213,7 @@ Json to_json(const Simulation& simulation) {
             {"retentionTagName", run.tag_name},
             {"expiryTime", format_instant_seconds(run.expiry.expires)},
             {"dataStores", std::move(stays)},
+            {"recoveryPointsHeld", run.held},
         });
     }
     Json held = Json::array();

@@ -20,6 +20,7 @@ struct SimulatedRun {
     std::string rule_name;
     std::string tag_name;
     PointExpiry expiry;
+    std::uint64_t held = 0;  ///< Points that exist right after it, counted as in HeldPoints.
 };
 
 /// How many points exist at one instant, when every run from the start of the simulation on

@@ -45,7 +45,11 @@ TEST(Simulate, CountsWhatIsHeld) {
          },
          .keep = "P30D"}
     );
-    const Simulation simulation = simulate(daily, at("2026-01-01T00:00:00Z"), 1);
+    const Simulation simulation = simulate(daily, at("2026-01-01T00:00:00Z"), 40);
+    EXPECT_EQ(simulation.runs.at(0).held, 1U);
+    EXPECT_EQ(simulation.runs.at(29).held, 30U);
+    // 9 February: 29 of the last 30 days, and the first of both months for a year.
+    EXPECT_EQ(simulation.runs.at(39).held, 31U);
     EXPECT_FALSE(simulation.steady_is_estimate);
     EXPECT_EQ(simulation.steady.by_tag.at("Monthly"), 12U);
     EXPECT_EQ(simulation.steady.by_tag.at("Default"), 30U);
@@ -91,7 +95,8 @@ TEST(Simulate, AnswersInJson) {
         Json::parse(
             R"([{"scheduledTime":"2026-01-04T22:00:00Z","ruleName":"BackupWeekly","retentionTagName":"Default",
           "expiryTime":"2026-04-04T22:00:00Z",
-          "dataStores":[{"dataStoreType":"VaultStore","startTime":"2026-01-04T22:00:00Z","expiryTime":"2026-04-04T22:00:00Z"}]}])"
+          "dataStores":[{"dataStoreType":"VaultStore","startTime":"2026-01-04T22:00:00Z","expiryTime":"2026-04-04T22:00:00Z"}],
+          "recoveryPointsHeld":1}])"
         )
     );
     EXPECT_EQ(
