@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "base/file.h"
+#include "vault/detail/format.h"
 #include "vault/object_store/local_store.h"
 #include "vault/object_store/memory_store.h"
 #include "vault/object_store/metered_store.h"
@@ -397,6 +398,44 @@ TEST(Repository, IsMadeOnce) {
         testing::kind_thrown([&] { Repository::create(store, key, {}, clock); }),
         ErrorKind::kVaultExists
     );
+}
+
+TEST(Repository, ANewerFormatIsRefusedAndLeftAlone) {
+    MemoryStore store;
+    FakeClock clock{testing::instant(0)};
+    const Secret key = new_key();
+    Repository::create(store, key, {}, clock);
+    // A later program wrote the second config: the highest number counts.
+    Bytes newer = *store.get(config_key(1), {});
+    constexpr std::size_t kVersionAt = 8;
+    newer[kVersionAt] = std::byte{2};
+    ASSERT_EQ(store.put_new(config_key(2), newer, {}), PutOutcome::kCreated);
+    const auto keys_of = [&] {
+        std::vector<std::string> keys;
+        store.list(
+            "",
+            [&](const ObjectInfo& info) {
+                keys.push_back(info.key.text());
+                return true;
+            },
+            {}
+        );
+        return keys;
+    };
+    const std::vector<std::string> before = keys_of();
+    try {
+        (void)Repository::open(store, key, clock);
+        ADD_FAILURE() << "opened";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kVaultFormatUnsupported);
+        EXPECT_THAT(error.text().message, HasSubstr("format version 2"));
+        EXPECT_THAT(error.text().recommended_actions, ElementsAre(HasSubstr("newer version")));
+    }
+    EXPECT_EQ(
+        testing::kind_thrown([&] { Repository::create(store, key, {}, clock); }),
+        ErrorKind::kVaultExists
+    );
+    EXPECT_EQ(keys_of(), before);
 }
 
 TEST(Repository, ALostIndexIsRebuiltFromThePacks) {
