@@ -233,13 +233,11 @@ Json read_server_manifest(const postgres::StreamSource& source) {
 
 /// The major version of the oldest client that reads the archives: that of the server.
 int client_major(const Json& server_manifest) {
-    for (const char* name : {"serverVersionNumber", "server_version_number", "versionNumber"}) {
-        if (const auto found = server_manifest.find(name);
-            found != server_manifest.end() && found->is_number_integer()) {
-            return static_cast<int>(found->get<std::int64_t>() / 10000);
-        }
-    }
-    return 0;
+    const Json* server = find_member(server_manifest, "server");
+    const Json* number = server == nullptr ? nullptr : find_member(*server, "versionNumber");
+    return number != nullptr && number->is_number_integer()
+               ? static_cast<int>(number->get<std::int64_t>() / 10000)
+               : 0;
 }
 
 void check_space(const FilesRestore& restore, std::uint64_t total) {
@@ -266,6 +264,7 @@ std::string restore_script(
     const FilesRestore& restore,
     const Names& names,
     const std::vector<DatabaseFile>& databases,
+    const std::vector<RestoredFile>& written,
     const Json& server_manifest
 ) {
     postgres::RestoreScriptInput input;
@@ -279,6 +278,9 @@ std::string restore_script(
             {.database = postgres::read_database_settings(restore.source, file.database),
              .file_name = file.file_name}
         );
+    }
+    for (const RestoredFile& file : written) {
+        input.sha256.emplace(file.name, file.sha256);
     }
     return postgres::render_restore_script(input);
 }
@@ -334,7 +336,7 @@ void write_all_files(
             write_database(restore, file, sink);
         });
     }
-    set.add(names.script, restore_script(restore, names, databases, server_manifest));
+    set.add(names.script, restore_script(restore, names, databases, set.files(), server_manifest));
     // The manifest lists all others, so it comes last; where it is, the restore is whole.
     const Json manifest = make_manifest(restore, set.files(), databases, server_manifest);
     set.add(names.manifest, manifest.dump(2) + "\n");

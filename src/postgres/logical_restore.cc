@@ -375,6 +375,7 @@ private:
             remember_objects();
         }
         result_.done.emplace_back("restored definitions");
+        result_.done.insert(result_.done.end(), plan_.notes().begin(), plan_.notes().end());
     }
 
     /// Schemas that items are moved into; the archive's own come with pre-data.

@@ -292,7 +292,10 @@ void RestoreCheck::throw_if_failed() const {
             return detail.code == "MissingRole" || detail.code == "MissingMembership";
         });
     if (about_roles) {
-        text.recommended_actions.push_back("Or restore without owners and grants.");
+        text.recommended_actions.push_back(
+            "Or restore without owners and grants: make the request with --skip-ownership "
+            "(restoreTargetInfo.holdfast.skipOwnership)."
+        );
     }
     throw Error{ErrorKind::kRestorePrerequisites, std::move(text)};
 }

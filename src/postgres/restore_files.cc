@@ -200,6 +200,29 @@ major_of() {
     "$1" --version | sed -n 's/^[^0-9]*\([0-9][0-9]*\).*/\1/p'
 }
 
+# wanted NAME ARGUMENTS…: whether a database was asked for; without names all are.
+wanted() {
+    [ $# -gt 1 ] || return 0
+    this=$1
+    shift
+    for name in "$@"; do
+        [ "$name" != "$this" ] || return 0
+    done
+    return 1
+}
+
+# check FILE SHA256: the file is there and what the backup wrote.
+check() {
+    [ -r "$1" ] || die "$1 is missing"
+    [ -n "$2" ] || return 0
+    if ! command -v sha256sum >/dev/null; then
+        echo "$1: not checked, sha256sum is not installed" >&2
+        return 0
+    fi
+    sum=$(sha256sum <"$1")
+    [ "${sum%% *}" = "$2" ] || die "$1 is damaged: its SHA-256 is not the one of the backup"
+}
+
 # A database that is half there must not look like a restored one.
 current=
 interrupted() {
@@ -281,6 +304,15 @@ std::string script_functions(const RestoreScriptDatabase& entry, std::size_t num
     return text;
 }
 
+std::string script_check(const RestoreScriptInput& input, const std::string& file_name) {
+    const auto sum = input.sha256.find(file_name);
+    return fmt::format(
+        "    check {} {}\n",
+        shell_quote("./" + file_name),
+        sum == input.sha256.end() ? "''" : sum->second
+    );
+}
+
 std::string script_main(const RestoreScriptInput& input) {
     std::string text = "\n# ---- what to do\nif [ \"$list\" = yes ]; then\n";
     for (const RestoreScriptDatabase& entry : input.databases) {
@@ -300,16 +332,37 @@ std::string script_main(const RestoreScriptInput& input) {
         input.client_major_min * 10000,
         input.client_major_min
     );
+    std::string known;
     for (const RestoreScriptDatabase& entry : input.databases) {
-        text +=
-            fmt::format("[ -r {0} ] || die {0} is missing\n", shell_quote("./" + entry.file_name));
-        if (!entry.sha256.empty()) {
-            text += fmt::format(
-                "printf '%s  %s\\n' {} {} | sha256sum -c --quiet - || die the file is damaged\n",
-                entry.sha256,
-                shell_quote("./" + entry.file_name)
-            );
-        }
+        known += (known.empty() ? "" : " | ") + shell_quote(entry.database.name);
+    }
+    if (!known.empty()) {
+        text += fmt::format(
+            "for name in \"$@\"; do\n    case \"$name\" in\n        {}) ;;\n"
+            "        *) die \"this backup has no database $name; --list names those it has\" ;;\n"
+            "    esac\ndone\n",
+            known
+        );
+    }
+    // All that will be read is checked before anything is made.
+    for (const RestoreScriptDatabase& entry : input.databases) {
+        text += fmt::format(
+            "if wanted {} \"$@\"; then\n{}fi\n",
+            shell_quote(entry.database.name),
+            script_check(input, entry.file_name)
+        );
+    }
+    if (!input.tablespace_file.empty()) {
+        text += fmt::format(
+            "if [ \"$tablespaces\" = yes ]; then\n{}fi\n",
+            script_check(input, input.tablespace_file)
+        );
+    }
+    if (!input.roles_file.empty()) {
+        text += fmt::format(
+            "if [ \"$roles\" = yes ] && [ \"$owner\" = yes ]; then\n{}fi\n",
+            script_check(input, input.roles_file)
+        );
     }
     if (!input.tablespace_file.empty()) {
         text += fmt::format(
@@ -425,10 +478,6 @@ std::string render_restore_script(const RestoreScriptInput& input) {
         text += script_functions(input.databases[i], i, input.client_major_min);
     }
     text += script_main(input);
-    text +=
-        "wanted() {\n    [ $# -gt 1 ] || return 0\n    this=$1\n    shift\n    for name in \"$@\"; "
-        "do\n"
-        "        [ \"$name\" != \"$this\" ] || return 0\n    done\n    return 1\n}\n";
     for (std::size_t i = 0; i < input.databases.size(); ++i) {
         const std::string& name = input.databases[i].database.name;
         const std::string exists = fmt::format(

@@ -5,6 +5,7 @@
 #include "postgres/server_info.h"
 
 #include <cstdint>
+#include <map>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -29,14 +30,15 @@ enum class RolePasswords { kLeaveOut, kInclude };
 /// One `<prefix>_database_<db>.sql`.
 struct RestoreScriptDatabase {
     DatabaseInfo database;
-    std::string file_name;    ///< Relative to the script.
-    std::string sha256 = {};  ///< Hexadecimal; empty: not checked.
+    std::string file_name;  ///< Relative to the script.
 };
 struct RestoreScriptInput {
     std::string roles_file;
     std::string tablespace_file;
     std::string manifest_file;
     std::vector<RestoreScriptDatabase> databases;
+    /// SHA-256 in hexadecimal by file name, checked before anything is made.
+    std::map<std::string, std::string> sha256 = {};
     int client_major_min = 0;  ///< The source server's; target and programs must be at least of it.
 };
 /// `_restore.sh`: makes the roles, creates each database that does not exist and restores it with

@@ -190,9 +190,7 @@ void RestorePlan::select_one(const RestoreItem& item, std::set<std::size_t>& cho
     overrides_.merge(selection.overrides);
     left_out_.insert(left_out_.end(), selection.left_out.begin(), selection.left_out.end());
     for (const SelectedObject& object : selection.also_included) {
-        warnings_.push_back(
-            fmt::format("{} is restored too: it is needed and not there yet.", object.what)
-        );
+        notes_.push_back(fmt::format("restored {} too, which is needed", object.what));
     }
 }
 

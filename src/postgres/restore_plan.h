@@ -58,6 +58,8 @@ public:
     [[nodiscard]] std::size_t table_count() const noexcept { return table_count_; }
 
     [[nodiscard]] const std::vector<std::string>& warnings() const noexcept { return warnings_; }
+    /// What comes with the items because they need it.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
     [[nodiscard]] std::set<std::string> owners() const;
     [[nodiscard]] std::set<std::string> mentioned_roles() const;
     [[nodiscard]] std::set<std::string> tablespaces() const;
@@ -86,6 +88,7 @@ private:
     std::map<std::size_t, TocOverride> overrides_;
     std::vector<LeftOut> left_out_;
     std::vector<std::string> warnings_;
+    std::vector<std::string> notes_;
     std::set<std::string> new_schemas_;
     std::string encoding_;
     std::uint64_t data_bytes_ = 0;

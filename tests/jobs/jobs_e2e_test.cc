@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "catalog/catalog.h"
 #include "catalog/secret_store.h"
 #include "jobs/containers.h"
@@ -301,6 +302,21 @@ TEST_F(JobsE2eTest, AServersFilesRestoreWithTheirScript) {
     EXPECT_THAT(
         read_file(out / "night 1_roles.sql", 1 << 20).value(), ::testing::Not(HasSubstr("SCRAM"))
     );
+
+    const std::string script = read_file(out / "night 1_restore.sh", 1 << 20).value();
+    const std::string major =
+        source.sql("postgres", "SELECT current_setting('server_version_num')::int / 10000");
+    EXPECT_THAT(
+        script, HasSubstr("pg_restore must be of version " + std::string{trim(major)} + " or newer")
+    );
+    const Json manifest =
+        Json::parse(read_file(out / "night 1_manifest.json", 1 << 20).value())["files"];
+    for (const Json& file : manifest) {
+        const bool is_read = file["name"] != "night 1_restore.sh" &&
+                             file["name"] != "night 1_schema.sql";  // The one for reading.
+        EXPECT_EQ(script.find(file["sha256"].get<std::string>()) != std::string::npos, is_read)
+            << file;
+    }
 
     source.sql("postgres", "DROP DATABASE \"my db\"");
     source.sql("postgres", "DROP DATABASE latin");

@@ -1,6 +1,8 @@
 #include "postgres/restore_files.h"
 
+#include "base/bytes.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "postgres/archive_composer.h"
 #include "postgres/logical_restore.h"
 #include "postgres/server_fixture.h"
@@ -20,8 +22,6 @@ protected:
 
     /// The files of a restore, as the server writes them.
     void write_files(const StreamSource& source, RolePasswords passwords) {
-        write("x_roles.sql", as_bytes(render_roles_sql(source, passwords)));
-        write("x_tablespace.sql", as_bytes(render_tablespaces_sql(source)));
         RestoreScriptInput input{
             .roles_file = "x_roles.sql",
             .tablespace_file = "x_tablespace.sql",
@@ -29,13 +29,21 @@ protected:
             .databases = {},
             .client_major_min = 15
         };
+        const auto add = [&](const std::string& file, ByteSpan content) {
+            write(file, content);
+            Sha256 hash;
+            hash.update(content);
+            input.sha256[file] = to_hex(hash.finish());
+        };
+        add("x_roles.sql", as_bytes(render_roles_sql(source, passwords)));
+        add("x_tablespace.sql", as_bytes(render_tablespaces_sql(source)));
         for (const std::string& name : databases_in(source)) {
             const ArchiveComposer composer{source, database_prefix(name)};
             MemoryBytes archive;
             composer.compose(ComposePlan{}, archive);
             const std::string file =
                 "x_database_" + std::to_string(input.databases.size()) + ".sql";
-            write(file, archive.bytes());
+            add(file, archive.bytes());
             input.databases.push_back(
                 {.database = read_database_settings(source, name), .file_name = file}
             );
@@ -133,6 +141,41 @@ TEST_F(RestoreFilesTest, AFailureDropsTheUnfinishedDatabase) {
     EXPECT_TRUE(unowned.status.ok()) << unowned.error;
     EXPECT_EQ(server.sql(name, "SELECT a FROM t"), "1\n");
     EXPECT_EQ(run_script(server, {"--nonsense"}).status.code, 2);
+    const RunResult unknown = run_script(server, {name, "nonesuch"});
+    EXPECT_EQ(unknown.status.code, 1);
+    EXPECT_NE(unknown.error.find("no database nonesuch"), std::string::npos) << unknown.error;
+}
+
+TEST_F(RestoreFilesTest, ADamagedFileIsRefusedBeforeAnythingIsMade) {
+    PostgresServer& server = PostgresServer::shared();
+    const std::string name = server.create_database("damaged");
+    server.sql(name, "CREATE ROLE damaged_owner; CREATE TABLE t (a int)");
+    MemoryStreams streams;
+    static_cast<void>(back_up(server, name, streams));
+    write_files(streams, RolePasswords::kLeaveOut);
+    server.sql("postgres", "DROP DATABASE " + name + "; DROP ROLE damaged_owner");
+    const auto made = [&] {
+        return server.sql(
+            "postgres",
+            "SELECT datname FROM pg_database WHERE datname = " + quote_literal(name) +
+                " UNION ALL SELECT rolname FROM pg_roles WHERE rolname = 'damaged_owner'"
+        );
+    };
+    for (const char* file : {"x_database_0.sql", "x_roles.sql"}) {
+        const std::string content = *read_file(directory_.path() / file, kMiB);
+        write(file, as_bytes(content + "-"));
+        const RunResult refused = run_script(server);
+        EXPECT_EQ(refused.status.code, 1);
+        EXPECT_NE(refused.error.find(std::string{file} + " is damaged"), std::string::npos)
+            << refused.error;
+        EXPECT_EQ(made(), "") << file;
+        std::filesystem::remove(directory_.path() / file);
+        EXPECT_NE(run_script(server).error.find("is missing"), std::string::npos);
+        write(file, as_bytes(content));
+    }
+    const RunResult whole = run_script(server);
+    EXPECT_TRUE(whole.status.ok()) << whole.error;
+    EXPECT_EQ(made(), name + "\ndamaged_owner\n");
 }
 
 TEST_F(RestoreFilesTest, RendersSchemaAndPasswords) {
