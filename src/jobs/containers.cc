@@ -425,12 +425,14 @@ ContainerDirectory RestoreContainers::open(std::string_view url) const {
     refuse_target(
         url,
         fmt::format("The restore target \"{}\" is not one that this server may write to.", url),
-        {names.empty()
-             ? std::string{"Name a container in the server's configuration ([restore] containers)."}
-             : fmt::format(
-                   "Use https://<this server>/restore/<container> with one of: {}.",
-                   join(names, ", ")
-               )}
+        {names.empty() ? std::string{"The server has no restore container. Add one to its "
+                                     "configuration and start it "
+                                     "again: [[restore.containers]] name = \"files\" directory = "
+                                     "\"/srv/holdfast/restore\"."}
+                       : fmt::format(
+                             "Use https://<this server>/restore/<container> with one of: {}.",
+                             join(names, ", ")
+                         )}
     );
 }
 

@@ -50,6 +50,10 @@ struct EngineSettings {
     std::chrono::seconds snapshot_interval_min{60};  ///< … but not more often than this, …
     std::chrono::hours snapshot_interval_max{24};    ///< … and at least this often.
     std::chrono::hours clock_leap_max{24};
+    /// A job without any progress for so long is given up: it would hold its worker for ever.
+    std::chrono::hours stall_max{24};
+    /// Rows of ended jobs are kept so long: more than the year that FirstOfYear looks back on.
+    std::chrono::hours job_rows_kept{24 * 400};
     /// On-demand backups, and restores, of one instance within 24 hours; 0: no limit.
     std::size_t adhoc_backups_per_day_max = 0;
     std::size_t restores_per_day_max = 0;

@@ -302,6 +302,43 @@ TEST(EngineTest, ShutdownFailsTheRunningJobAndKeepsTheQueue) {
     EXPECT_THAT(world.points("app"), IsEmpty());
 }
 
+TEST(EngineTest, AHungJobIsGivenUpAndNeverHoldsUpTheScheduler) {
+    World world;
+    world.start();
+    world.protect("app");
+    world.data_plane.close_gate();
+    const std::string hung = world.backup("app");
+    const Deadline deadline;
+    ASSERT_TRUE(world.data_plane.wait_for_waiting(1, deadline.token()));
+    world.clock.advance(std::chrono::hours{12});
+    world.engine->look();  // The scheduled run of 22:00 is queued behind the hung one.
+    EXPECT_THAT(world.jobs(), SizeIs(2));
+    world.clock.advance(std::chrono::hours{13});
+    world.engine->look();
+    ASSERT_TRUE(world.data_plane.wait_for_waiting(1, deadline.token()));
+    world.data_plane.open_gate();
+    world.wait_idle();
+    EXPECT_EQ(world.job(hung).status, "Failed");
+    EXPECT_EQ(world.job(hung).errors.at(0).at("code"), "OperationTimedOut");
+    EXPECT_THAT(world.points("app"), SizeIs(1));
+}
+
+TEST(EngineTest, RowsOfLongEndedJobsGo) {
+    World world;
+    world.start();
+    world.protect("app");
+    (void)world.backup("app");
+    world.wait_idle();
+    world.service->stop_protection(kVault + "/backupInstances/app", {});
+    world.clock.advance(std::chrono::hours{24 * 399});
+    world.engine->look();
+    EXPECT_THAT(world.jobs(), SizeIs(1));
+    world.clock.advance(std::chrono::hours{48});
+    world.engine->look();
+    EXPECT_THAT(world.jobs(), IsEmpty());
+    EXPECT_THAT(world.points("app"), SizeIs(1));
+}
+
 TEST(EngineTest, RestoreAsFilesWritesAllOrNothing) {
     World world;
     world.start();

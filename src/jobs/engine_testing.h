@@ -314,10 +314,13 @@ inline Json policy_json(
     };
 }
 
+enum class Stores { kMemory, kDirectories };
+
 struct WorldOptions {
     EngineSettings engine = {};
     std::vector<std::string> intervals{"R/2026-01-01T22:00:00+00:00/P1D"};
     std::string default_retention = "P3M";
+    Stores stores = Stores::kMemory;
 };
 
 class World {
@@ -425,7 +428,11 @@ private:
             RepositorySettings{.root = directory.path() / "vaults"},
             key_.clone(),
             clock,
-            [this](const std::filesystem::path& path) { return open_store(path); }
+            options.stores == Stores::kDirectories
+                ? local_stores()
+                : [this](
+                      const std::filesystem::path& path, StorePurpose
+                  ) { return open_store(path); }
         );
         credentials = std::make_unique<CredentialResolver>(*catalog, *secrets);
         containers = std::make_unique<RestoreContainers>(ContainerSettings{

@@ -57,8 +57,29 @@ std::string directory_name(std::string_view vault_name) {
 }  // namespace
 
 StoreFactory local_stores() {
-    return [](const std::filesystem::path& directory) -> std::unique_ptr<vault::ObjectStore> {
-        return std::make_unique<vault::LocalStore>(directory);
+    return [](const std::filesystem::path& directory,
+              StorePurpose purpose) -> std::unique_ptr<vault::ObjectStore> {
+        std::error_code failed;
+        if (purpose == StorePurpose::kKnownVault &&
+            !std::filesystem::is_directory(directory, failed)) {
+            throw Error{
+                ErrorKind::kVaultNotFound,
+                ErrorText{
+                    .message = fmt::format(
+                        "The vault's directory \"{}\" is missing.", directory.filename().string()
+                    ),
+                    .internal = directory.string(),
+                    .target = directory.filename().string(),
+                    .recommended_actions =
+                        {"Mount the file system that holds the vaults, or put the directory back."},
+                }
+            };
+        }
+        auto store = std::make_unique<vault::LocalStore>(directory);
+        if (purpose == StorePurpose::kKnownVault) {
+            store->clear_temporary_files();
+        }
+        return store;
     };
 }
 
@@ -100,7 +121,7 @@ RepositoryPool::Created RepositoryPool::create(
 ) {
     make_directory_durably(settings_.root, 0700);
     const std::string directory = directory_name(vault_name);
-    const auto store = stores_(settings_.root / directory);
+    const auto store = stores_(settings_.root / directory, StorePurpose::kNewVault);
     const vault::RepositoryId id = vault::Repository::create(
         *store,
         key_,
@@ -135,7 +156,7 @@ std::shared_ptr<vault::Repository> RepositoryPool::open(
                                                           opened->changed.notify_all();
                                                       }};
     auto opened = std::make_shared<Opened>();
-    opened->store = stores_(directory_of(vault));
+    opened->store = stores_(directory_of(vault), StorePurpose::kKnownVault);
     opened->repository =
         vault::Repository::open(*opened->store, key_, clock_, settings_.open, stop);
     check_identity(*opened->repository, vault);

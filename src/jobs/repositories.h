@@ -24,9 +24,13 @@ struct RepositorySettings {
     int compression_level = 1;
 };
 
+enum class StorePurpose { kNewVault, kKnownVault };
+
 /// Makes the object store of one vault from its directory. Tests put other stores here.
-using StoreFactory =
-    std::function<std::unique_ptr<vault::ObjectStore>(const std::filesystem::path& directory)>;
+using StoreFactory = std::function<
+    std::unique_ptr<vault::ObjectStore>(const std::filesystem::path& directory, StorePurpose)>;
+/// Directories on this machine. A known vault's directory is never made anew when it is missing (a
+/// disk that is not mounted): kVaultNotFound. What writers that died left behind is removed.
 [[nodiscard]] StoreFactory local_stores();
 
 /// What a user should know of a vault's repository.

@@ -67,7 +67,8 @@ JobContext::JobContext(
       progress_interval_{progress_interval},
       record_{std::move(record)},
       rate_since_{clock.steady_now()},
-      last_write_{clock.steady_now()} {}
+      last_write_{clock.steady_now()},
+      moved_at_{clock.steady_now()} {}
 
 catalog::JobRecord JobContext::record() const {
     const std::lock_guard lock{mutex_};
@@ -110,6 +111,7 @@ void JobContext::update(const std::function<void(catalog::JobRecord&)>& change) 
         change(record_);
         copy = record_;
         last_write_ = clock_.steady_now();
+        moved_at_ = last_write_;
     }
     catalog_.write([&](catalog::Transaction& transaction) { put_running(transaction, copy); });
 }
@@ -124,6 +126,9 @@ void JobContext::report(const Figures& figures) {
     {
         const std::lock_guard lock{mutex_};
         const SteadyInstant now = clock_.steady_now();
+        if (progress_.phase != figures.phase || progress_.bytes_done != figures.bytes_done) {
+            moved_at_ = now;
+        }
         if (rate_phase_ != figures.phase) {
             rate_phase_ = std::string{figures.phase};
             rate_since_ = now;
@@ -172,6 +177,11 @@ void JobContext::report(const Figures& figures) {
 JobProgress JobContext::progress() const {
     const std::lock_guard lock{mutex_};
     return progress_;
+}
+
+SteadyInstant JobContext::moved_at() const {
+    const std::lock_guard lock{mutex_};
+    return moved_at_;
 }
 
 void set_sub_task(

@@ -15,7 +15,7 @@
 
 namespace holdfast::jobs {
 
-enum class StopReason { kNone, kUser, kShutdown };
+enum class StopReason { kNone, kUser, kShutdown, kStalled };
 
 /// One running job: its row, its figures, its stop request. The runner's thread changes the row;
 /// figures, stop and progress() are for any thread.
@@ -51,6 +51,8 @@ public:
     };
     void report(const Figures& figures);
     [[nodiscard]] JobProgress progress() const;
+    /// When the figures last moved.
+    [[nodiscard]] SteadyInstant moved_at() const;
 
     /// Puts `record` unless the row says Cancelling, which only finish() ends.
     static void put_running(catalog::Transaction& transaction, catalog::JobRecord& record);
@@ -70,6 +72,7 @@ private:
     SteadyInstant rate_since_;      // … since when, …
     std::uint64_t rate_bytes_ = 0;  // … and how many bytes were done then.
     SteadyInstant last_write_;
+    SteadyInstant moved_at_;
 };
 
 /// Sub-tasks as the wire has them.

@@ -32,6 +32,22 @@ Error interrupted_error(const catalog::JobRecord& job) {
     };
 }
 
+Error stalled_error(const catalog::JobRecord& job, std::chrono::hours stall_max) {
+    return Error{
+        ErrorKind::kTimeout,
+        ErrorText{
+            .message = fmt::format(
+                "The {} made no progress for {} hours and was given up.",
+                to_lower(job.operation),
+                stall_max.count()
+            ),
+            .target = job.instance_id,
+            .recommended_actions =
+                {"Look at the server and the network, then start the operation again."},
+        }
+    };
+}
+
 void end_row(catalog::JobRecord& row, std::string_view status, Instant now) {
     row.status = std::string{status};
     row.ended_at = now;
@@ -260,6 +276,8 @@ void JobQueue::finish(
         fail_sub_tasks(ended);
     } else if (failure && reason == StopReason::kShutdown) {
         fail_row(ended, interrupted_error(ended), now);
+    } else if (failure && reason == StopReason::kStalled) {
+        fail_row(ended, stalled_error(ended, settings_.stall_max), now);
     } else if (failure) {
         fail_row(ended, *failure, now);
     } else {
@@ -388,6 +406,41 @@ bool JobQueue::wait_idle(std::stop_token stop) {
         changed_.wait(lock, stop, [&] { return changes_ != seen; });
     }
     return false;
+}
+
+void JobQueue::stop_stalled() {
+    const SteadyInstant now = parts_.clock.steady_now();
+    std::vector<std::shared_ptr<JobContext>> stalled;
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& [id, running] : running_) {
+            if (now - running.context->moved_at() > settings_.stall_max) {
+                stalled.push_back(running.context);
+            }
+        }
+    }
+    for (const auto& context : stalled) {
+        log_error("A job stalls and is asked to stop", {{"job", context->id()}});
+        context->request_stop(StopReason::kStalled);
+    }
+}
+
+void JobQueue::remove_old_rows() {
+    constexpr std::int64_t kRowsPerLook = 1000;  // A short transaction; the next look goes on.
+    const Instant before = parts_.clock.now() - settings_.job_rows_kept;
+    const auto old = parts_.catalog.list<catalog::JobRecord>(
+        catalog::Query{.until = before, .limit = kRowsPerLook}
+    );
+    if (old.empty()) {
+        return;
+    }
+    parts_.catalog.write([&](catalog::Transaction& transaction) {
+        for (const catalog::JobRecord& job : old) {
+            if (is_ended(job.status)) {
+                transaction.remove<catalog::JobRecord>(job.id);
+            }
+        }
+    });
 }
 
 std::size_t JobQueue::fail_orphans() {

@@ -39,6 +39,11 @@ public:
     /// Failed. Returns how many.
     std::size_t fail_orphans();
 
+    /// Asks jobs that have not moved for long to stop.
+    void stop_stalled();
+    /// Removes rows of jobs that ended long ago.
+    void remove_old_rows();
+
     /// Runs one queued job on the calling thread, whatever else runs, and writes its last state.
     /// What is not an Error passes through and leaves the row as a crash would.
     void run_here(std::string_view job_id);

@@ -105,7 +105,10 @@ Instant Scheduler::look(Expiry expiry) {
     const Instant now = parts_.clock.now();
     Instant next = now + settings_.look_interval;
     guarded("clock", [&] { guard_.observe(); });
-    guarded("orphans", [&] { queue_.fail_orphans(); });
+    guarded("orphans", [&] {
+        queue_.fail_orphans();
+        queue_.stop_stalled();
+    });
     guarded("schedules", [&] { queue_backups(now, next); });
     guarded("expiry", [&] { queue_expiries(now, expiry); });
     guarded("snapshots", [&] { next = std::min(next, snapshots_.keep()); });
@@ -184,6 +187,7 @@ void Scheduler::queue_expiries(Instant now, Expiry expiry) {
         return;
     }
     expiry_looked_ = now;
+    queue_.remove_old_rows();
     const ExpiryContext context = expiry_context(parts_.catalog, parts_.clock);
     for (const auto& vault : parts_.catalog.list<catalog::VaultRecord>()) {
         bool work = false;
