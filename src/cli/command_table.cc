@@ -12,6 +12,7 @@ struct Group {
 
 constexpr std::array kGroups{
     Group{"account", "Subscriptions of the server."},
+    Group{"clock", "The server's clock."},
     Group{"completion", "Shell completion."},
     Group{"dataprotection", "Back up and restore PostgreSQL."},
     Group{"dataprotection backup-instance", "Datasources under protection."},

@@ -1,7 +1,11 @@
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/transport.h"
+
+#include <cerrno>
+#include <cstdio>
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
@@ -10,10 +14,12 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <unistd.h>
 
 // The only file of this folder that knows Boost: it is slow to compile.
 namespace holdfast::cli {
@@ -72,6 +78,44 @@ Origin parse_url(std::string_view url) {
     }
     return out;
 }
+
+/// A file beside the wanted one, which takes its place when it is complete and goes when it is not.
+class PartialFile {
+public:
+    explicit PartialFile(std::string wanted)
+        : wanted_{std::move(wanted)},
+          path_{wanted_ + ".part"},
+          // Made here, because the body's own file would be readable by others.
+          file_{::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)
+          } {
+        if (!file_.valid()) {
+            throw_errno("open", path_, errno);
+        }
+    }
+    PartialFile(const PartialFile&) = delete;
+    PartialFile& operator=(const PartialFile&) = delete;
+    ~PartialFile() {
+        if (!published_) {
+            ::unlink(path_.c_str());
+        }
+    }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    void publish() {
+        if (::fsync(file_.get()) != 0) {
+            throw_errno("fsync", path_, errno);
+        }
+        if (::rename(path_.c_str(), wanted_.c_str()) != 0) {
+            throw_errno("rename", wanted_, errno);
+        }
+        published_ = true;
+    }
+
+private:
+    std::string wanted_;
+    std::string path_;
+    FileDescriptor file_;
+    bool published_ = false;
+};
 
 class HttpsTransport final : public Transport {
 public:
@@ -238,27 +282,65 @@ private:
         // A server that refuses early (413) answers although it stopped reading.
         const error_code write_fault = fault;
         beast::flat_buffer buffer;
-        http::response_parser<http::string_body> parser;
-        parser.body_limit(kBodyBytesMax);
-        if (request.method == "HEAD") {
-            parser.skip(true);
-        }
+        http::response_parser<http::empty_body> head;
+        head.body_limit(boost::none);
+        head.skip(request.method == "HEAD");
         layer.expires_after(options_.deadline);
-        fault =
-            run([&](auto done) { http::async_read(*stream_, buffer, parser, std::move(done)); });
+        fault = run([&](auto done) {
+            http::async_read_header(*stream_, buffer, head, std::move(done));
+        });
         if (fault) {
             check(write_fault ? write_fault : fault, origin, "talk");
         }
-        if (write_fault || !parser.keep_alive()) {
-            stream_.reset();
-        }
-        Response response{.status = static_cast<int>(parser.get().result_int())};
-        for (const auto& field : parser.get()) {
+        Response response{.status = static_cast<int>(head.get().result_int())};
+        for (const auto& field : head.get()) {
             response.headers[to_lower(std::string_view{field.name_string()})] =
                 std::string{field.value()};
         }
-        response.body = std::move(parser.get().body());
+        const bool keep = head.keep_alive() && !write_fault;
+        if (response.status == 200 && !request.output_file.empty()) {
+            download(std::move(head), buffer, request.output_file, origin);
+        } else {
+            http::response_parser<http::string_body> parser{std::move(head)};
+            parser.body_limit(kBodyBytesMax);
+            read_body(parser, buffer, origin);
+            response.body = std::move(parser.get().body());
+        }
+        if (!keep) {
+            stream_.reset();
+        }
         return response;
+    }
+
+    void read_body(
+        http::basic_parser<false>& parser, beast::flat_buffer& buffer, const Origin& origin
+    ) {
+        while (!parser.is_done()) {
+            beast::get_lowest_layer(*stream_).expires_after(options_.deadline);
+            const error_code fault = run([&](auto done) {
+                http::async_read_some(*stream_, buffer, parser, std::move(done));
+            });
+            check(fault, origin, "read the answer");
+        }
+    }
+
+    /// Into a file beside the wanted one, which takes its place when all has arrived.
+    void download(
+        http::response_parser<http::empty_body>&& head,
+        beast::flat_buffer& buffer,
+        const std::string& path,
+        const Origin& origin
+    ) {
+        PartialFile file{path};
+        {
+            http::response_parser<http::file_body> parser{std::move(head)};
+            parser.body_limit(boost::none);
+            error_code fault;
+            parser.get().body().open(file.path().c_str(), beast::file_mode::write_existing, fault);
+            check(fault, origin, "open the file for the answer");
+            read_body(parser, buffer, origin);
+        }
+        file.publish();
     }
 
     void check(const error_code& fault, const Origin& origin, std::string_view step) const {

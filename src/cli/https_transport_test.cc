@@ -213,6 +213,34 @@ TEST(HttpsTransport, TrustsOnlyTheGivenCaAndName) {
     );
 }
 
+TEST(HttpsTransport, DownloadsIntoAFileCompleteOrNotAtAll) {
+    const std::string refused = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
+    const std::string cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    TlsServer server{
+        "IP:127.0.0.1", {kChunked.substr(0, 9) + "200" + kChunked.substr(12), refused, cut, ""}
+    };
+    const auto transport = make_https_transport(
+        {.ca_file = server.ca_file(), .deadline = std::chrono::milliseconds{1000}}
+    );
+    TemporaryDirectory directory{"holdfast-download"};
+    const auto fetch = [&](const std::string& name) {
+        return transport->send(
+            {.url = server.url("127.0.0.1", "/"), .output_file = (directory.path() / name).string()}
+        );
+    };
+    EXPECT_EQ(fetch("a").body, "");
+    EXPECT_EQ(read_file(directory.path() / "a", 100), "abcde");
+    EXPECT_EQ(
+        std::filesystem::status(directory.path() / "a").permissions(),
+        std::filesystem::perms::owner_read | std::filesystem::perms::owner_write
+    );
+    EXPECT_EQ(fetch("b").body, "no");
+    EXPECT_FALSE(std::filesystem::exists(directory.path() / "b"));
+    EXPECT_EQ(kind_of([&] { (void)fetch("c"); }), ErrorKind::kTimeout);
+    EXPECT_FALSE(std::filesystem::exists(directory.path() / "c"));
+    EXPECT_FALSE(std::filesystem::exists(directory.path() / "c.part"));
+}
+
 TEST(HttpsTransport, EndsAtTheDeadline) {
     TlsServer server{"IP:127.0.0.1", {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"}};
     const auto transport = make_https_transport(

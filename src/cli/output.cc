@@ -36,9 +36,13 @@ using Row = std::vector<std::pair<std::string, std::string>>;
 /// A column is at least this much wider than its title, as in az (tabulate).
 constexpr std::size_t kTitlePadding = 2;
 
+/// What a server sends must not steer the terminal: control characters are shown as blanks.
 std::string one_line(std::string text) {
     std::replace_if(
-        text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' '
+        text.begin(),
+        text.end(),
+        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
+        ' '
     );
     return text;
 }
@@ -46,6 +50,53 @@ std::string one_line(std::string text) {
 bool skipped(const std::string& key) {
     const std::string lower = to_lower(key);
     return lower == "id" || lower == "type" || lower == "etag";
+}
+
+// What a verb's own table shows for people. A table asked for with --query is az's, letter for
+// letter.
+
+bool is_digits(std::string_view text) {
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// "2026-01-02T03:04:05.1234567Z" and "00:03:12.7189058" without their fractions.
+std::string to_the_second(std::string text) {
+    const std::size_t dot = text.find('.');
+    if (dot == std::string::npos || dot < 8 || text[dot - 3] != ':' || text[dot - 6] != ':') {
+        return text;
+    }
+    const bool utc = text.ends_with('Z');
+    const std::string_view fraction =
+        std::string_view{text}.substr(dot + 1, text.size() - dot - 1 - (utc ? 1 : 0));
+    return is_digits(fraction) ? text.substr(0, dot) + (utc ? "Z" : "") : text;
+}
+
+/// "/subscriptions/…/providers/N/backupVaults/v/backupPolicies/p" as "v/p".
+std::string names_of_id(const std::string& text) {
+    constexpr std::string_view kProviders = "/providers/";
+    const std::size_t at = to_lower(text).rfind(kProviders);
+    if (!text.starts_with("/subscriptions/") || at == std::string::npos) {
+        return text;
+    }
+    const std::vector<std::string> parts = split(text.substr(at + kProviders.size()), '/');
+    std::string names;
+    for (std::size_t i = 2; i < parts.size(); i += 2) {
+        names += (names.empty() ? "" : "/") + parts[i];
+    }
+    return names.empty() ? text : names;
+}
+
+Row own_row_of(const OrderedJson& item) {
+    Row row;
+    for (const auto& [key, value] : item.items()) {
+        std::string text = value.is_null() ? "-" : scalar_text(value);
+        if ((key == "Size" || key == "Added") && value.is_number_unsigned()) {
+            text = format_size(value.get<std::uint64_t>());
+        }
+        row.emplace_back(key, one_line(to_the_second(names_of_id(text))));
+    }
+    return row;
 }
 
 Row row_of(const OrderedJson& item) {
@@ -114,14 +165,19 @@ std::string render_rows(const std::vector<Row>& rows) {
     return out;
 }
 
-std::string render_table(const OrderedJson& result) {
+enum class TableOf { kQuery, kVerb };
+
+std::string render_table(const OrderedJson& result, TableOf of) {
     std::vector<Row> rows;
+    const auto add = [&](const OrderedJson& item) {
+        rows.push_back(of == TableOf::kVerb && item.is_object() ? own_row_of(item) : row_of(item));
+    };
     if (result.is_array()) {
         for (const OrderedJson& item : result) {
-            rows.push_back(row_of(item));
+            add(item);
         }
     } else {
-        rows.push_back(row_of(result));
+        add(result);
     }
     if (rows.empty()) {
         return {};
@@ -272,16 +328,18 @@ std::string json_text(const OrderedJson& result) {
 
 std::string render_result(const Json& result, const OutputOptions& options) {
     OrderedJson shown = result;
+    TableOf table_of = TableOf::kQuery;
     if (!options.query.empty()) {
         shown = JmesPath::compile(options.query).search(shown);
     } else if (options.form == "table" && !options.table.empty()) {
         shown = JmesPath::compile(options.table).search(shown);
+        table_of = TableOf::kVerb;
     }
     if (shown.is_null() || options.form == "none") {
         return {};
     }
     if (options.form == "table") {
-        return render_table(shown);
+        return render_table(shown, table_of);
     }
     if (options.form == "tsv") {
         return render_tsv(shown);
@@ -295,8 +353,45 @@ std::string render_result(const Json& result, const OutputOptions& options) {
     return coloured ? coloured_json(json_text(shown)) : json_text(shown);
 }
 
+namespace {
+
+/// As one_line, but lines stay lines.
+std::string printable(std::string text) {
+    std::replace_if(
+        text.begin(),
+        text.end(),
+        [](char c) {
+            return (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+        },
+        ' '
+    );
+    return text;
+}
+
+ErrorText printable(ErrorText text) {
+    text.message = printable(std::move(text.message));
+    text.internal = printable(std::move(text.internal));
+    text.target = printable(std::move(text.target));
+    for (std::string& action : text.recommended_actions) {
+        action = printable(std::move(action));
+    }
+    for (ErrorDetail& detail : text.details) {
+        detail = {
+            .code = printable(std::move(detail.code)),
+            .message = printable(std::move(detail.message)),
+            .target = printable(std::move(detail.target))
+        };
+    }
+    for (auto& [name, value] : text.properties) {
+        value = printable(std::move(value));
+    }
+    return text;
+}
+
+}  // namespace
+
 std::string render_error(const Error& error, Colour colour) {
-    const ErrorText& text = error.text();
+    const ErrorText text = printable(error.text());
     const auto spelt = text.properties.find("code");
     const bool from_server = spelt != text.properties.end();
     std::string out = colour == Colour::kYes ? std::string{kErrorColour} : std::string{};

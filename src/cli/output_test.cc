@@ -54,6 +54,27 @@ TEST(Output, TableKeepsTheColumnsOfTheQuery) {
     );
 }
 
+TEST(Output, AVerbsOwnTableIsForPeople) {
+    const Json rows = Json::parse(R"([
+      {"n":"one","at":"2026-01-02T03:04:05.1234567Z","took":"00:03:12.7189058","size":5242880,
+       "id":"/subscriptions/S/resourceGroups/r/providers/M.D/backupVaults/v/backupPolicies/p"},
+      {"n":"1.5:","at":null,"took":"x.1","id":"/subscriptions/S"}
+    ])");
+    const std::string table =
+        "[].{Name: n, At: at, Took: took, Policy: id, Size: size, Missing: nothing}";
+    EXPECT_EQ(
+        shown(rows, {.form = "table", .table = table}),
+        "Name    At                    Took      Policy            Size     Missing\n"
+        "------  --------------------  --------  ----------------  -------  ---------\n"
+        "one     2026-01-02T03:04:05Z  00:03:12  v/p               5.0 MiB  -\n"
+        "1.5:    -                     x.1       /subscriptions/S  -        -\n"
+    );
+    EXPECT_NE(
+        shown(rows, {.form = "table", .query = table}).find("2026-01-02T03:04:05.1234567Z"),
+        std::string::npos
+    ) << "what --query selects is shown as it is";
+}
+
 TEST(Output, TsvIsOneLinePerElement) {
     EXPECT_EQ(shown(kVaults, {.form = "tsv", .query = "[].name"}), "a\nzwölf\n");
     EXPECT_EQ(shown(kVaults, {.form = "tsv", .query = "[0].id"}).find("/subscriptions/"), 0U);
@@ -138,6 +159,25 @@ TEST(Errors, BareAndForeignBodies) {
             render_error(server_error(400, std::string_view{body}), Colour::kNo).find("ERROR: "), 0U
         );
     }
+}
+
+TEST(Output, NothingThatAServerSendsSteersTheTerminal) {
+    const std::string evil =
+        "a\x1b]0;x\x07"
+        "b\x7f";
+    EXPECT_EQ(shown(Json{{"name", evil}}, {.form = "table"}), "Name\n---------\na ]0;x b\n");
+    const Json body{
+        {"error",
+         {{"code", evil},
+          {"message", evil},
+          {"target", evil},
+          {"details", {{{"code", evil}, {"message", evil}}}}}}
+    };
+    const std::string text =
+        render_error(server_error(400, std::string_view{body.dump()}), Colour::kNo);
+    EXPECT_EQ(text.find('\x1b'), std::string::npos);
+    EXPECT_EQ(text.find('\x07'), std::string::npos);
+    EXPECT_EQ(text.find('\x7f'), std::string::npos);
 }
 
 TEST(Errors, OwnErrorsHaveNoCode) {

@@ -44,11 +44,15 @@ std::string display_names(const Option& option) {
     return out;
 }
 
-/// The nearest of `candidates`, when it is near enough to be a slip.
+/// The nearest of `candidates`, when it is near enough to be a slip: "bakup-vault", and "vault"
+/// (as Azure's own guide has it) for "backup-vault".
 std::string_view nearest(std::string_view word, const std::vector<std::string_view>& candidates) {
     std::string_view best;
     std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
     for (const std::string_view candidate : candidates) {
+        if (!word.empty() && candidate.ends_with(fmt::format("-{}", word))) {
+            return candidate;
+        }
         const std::size_t apart = edit_distance(word, candidate);
         if (apart < best_distance) {
             best = candidate;

@@ -163,6 +163,10 @@ TEST(Parser, NamesTheNearestVerb) {
     EXPECT_NE(
         usage_of({"backup-vault", "creat"}).find("Did you mean 'create'?"), std::string::npos
     );
+    EXPECT_NE(
+        usage_of({"dataprotection", "vault", "create"}).find("Did you mean 'backup-vault'?"),
+        std::string::npos
+    );
     EXPECT_NE(usage_of({"zzzzzzzz"}).find("See: holdfast -h"), std::string::npos);
 }
 

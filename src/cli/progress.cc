@@ -38,7 +38,7 @@ void Spinner::turn() {
 std::string progress_line(const JobProgress& progress, int columns) {
     std::string line = progress.label;
     if (progress.percent) {
-        constexpr int kCells = 24;
+        constexpr int kCells = 20;
         const double percent = std::clamp(*progress.percent, 0.0, 100.0);
         const int full = static_cast<int>(percent * kCells / 100);
         line += fmt::format(
@@ -65,6 +65,7 @@ std::string progress_line(const JobProgress& progress, int columns) {
         add(clock_text(*progress.remaining) + " left");
     }
     line += facts.empty() ? "" : "  " + facts;
+    line += progress.phase.empty() ? "" : "  " + progress.phase;
     // The last column stays free: some terminals wrap when it is written.
     const auto width = static_cast<std::size_t>(std::max(columns - 1, 20));
     return line.size() > width ? line.substr(0, width) : line;

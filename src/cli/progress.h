@@ -26,6 +26,7 @@ private:
 /// What is known of a job that runs.
 struct JobProgress {
     std::string label;                       ///< "Backup empdb11".
+    std::string phase;                       ///< "database empdb11 (1 of 2)".
     std::string status;                      ///< "InProgress".
     std::optional<double> percent;           ///< 0 to 100.
     std::optional<std::uint64_t> bytes;      ///< Done so far.

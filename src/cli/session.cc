@@ -175,9 +175,15 @@ Response Session::send_raw(
     std::string_view method,
     std::string_view path,
     std::string body,
-    const std::map<std::string, std::string>& headers
+    const std::map<std::string, std::string>& headers,
+    std::string output_file
 ) {
-    Request request{.method = std::string{method}, .url = url_of(path), .body = std::move(body)};
+    Request request{
+        .method = std::string{method},
+        .url = url_of(path),
+        .body = std::move(body),
+        .output_file = std::move(output_file)
+    };
     request.headers = {
         {"Accept", "application/json"},
         {"User-Agent", "holdfast"},

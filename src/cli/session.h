@@ -88,7 +88,8 @@ public:
         std::string_view method,
         std::string_view path,
         std::string body,
-        const std::map<std::string, std::string>& headers = {}
+        const std::map<std::string, std::string>& headers = {},
+        std::string output_file = {}
     );
     /// As send(), but statuses from 400 on throw.
     [[nodiscard]] Response call(

@@ -13,6 +13,9 @@ struct Request {
     std::string url;  ///< Absolute, https.
     std::map<std::string, std::string> headers = {};
     std::string body = {};
+    /// When not empty, the body of a 200 goes there (mode 0600, complete or not at all) and not
+    /// into the answer: bodies of any size.
+    std::string output_file = {};
 };
 
 struct Response {

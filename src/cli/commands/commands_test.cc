@@ -1,6 +1,7 @@
 #include "cli/help.h"
 #include "cli/parser.h"
 #include "cli/testing/fake_server.h"
+#include "cli/vault_tool/vault_tool.h"
 
 #include <filesystem>
 #include <fstream>
@@ -56,7 +57,11 @@ std::vector<std::string> shell_words(std::string_view line) {
 }
 
 TEST(Commands, EveryVerbHasHelpAndAnExampleThatParses) {
-    const CommandTable table{standard_commands()};
+    std::vector<Command> commands = standard_commands();
+    for (Command& command : vault_commands()) {
+        commands.push_back(std::move(command));
+    }
+    const CommandTable table{std::move(commands)};
     EXPECT_GT(table.commands().size(), 60U);
     for (const Command& command : table.commands()) {
         SCOPED_TRACE(std::string{command.path});
@@ -298,8 +303,7 @@ TEST(Commands, ATerminalGetsAProgressBar) {
         line.run({"job", "wait", "-g", "rg", "-v", "v", "-n", "j", "-o", "none"});
     EXPECT_EQ(outcome.exit_code, 0);
     EXPECT_EQ(outcome.out, "");
-    EXPECT_NE(outcome.err.find("[############............]  50 %"), std::string::npos)
-        << outcome.err;
+    EXPECT_NE(outcome.err.find("[##########..........]  50 %"), std::string::npos) << outcome.err;
     EXPECT_TRUE(outcome.err.ends_with("\r\x1b[K")) << outcome.err;
 }
 
@@ -476,6 +480,7 @@ TEST(Commands, StatusIsAVerdict) {
     Json ill = well;
     ill["healthy"] = false;
     ill["vaultName"] = "other";
+    ill["problems"] = {"No point yet."};
     const Json body{
         {"instances", {well, ill}},
         {"vaults", {{{"name", "v"}, {"usable", true}, {"warnings", {"No kit."}}}}}
@@ -485,9 +490,26 @@ TEST(Commands, StatusIsAVerdict) {
     const Outcome all = line.run({"status", "-o", "table"});
     EXPECT_EQ(all.exit_code, 1);
     EXPECT_NE(all.out.find("2 h"), std::string::npos) << all.out;
-    EXPECT_EQ(all.err, "WARNING: vault v: No kit.\n");
+    EXPECT_NE(all.out.find("No point yet."), std::string::npos) << all.out;
+    EXPECT_EQ(all.err, "WARNING: No kit.\n");
     EXPECT_EQ(line.run({"status", "-v", "V"}).exit_code, 0);
     EXPECT_EQ(line.run({"status", "-v", "V", "-o", "none", "--only-show-errors"}).err, "");
+}
+
+TEST(Commands, AClockThatLeaptIsAProblemUntilItIsConfirmed) {
+    CommandLine line;
+    line.server.answer(
+        {.body =
+             {{"instances", Json::array()},
+              {"clock", {{"trusted", false}, {"message", "The clock leapt."}}}}}
+    );
+    const Outcome told = line.run({"status"});
+    EXPECT_EQ(told.exit_code, 1);
+    EXPECT_EQ(told.err, "WARNING: The clock leapt. When it is right: 'holdfast clock confirm'.\n");
+    line.server.answer({.body = {{"trusted", true}}});
+    EXPECT_EQ(line.run({"clock", "confirm"}).exit_code, 0);
+    EXPECT_EQ(line.server.requests.back().method, "POST");
+    EXPECT_NE(line.server.requests.back().url.find("holdfastConfirmClock"), std::string::npos);
 }
 
 TEST(Commands, ServersAreRegisteredWithoutAPasswordOnTheCommandLine) {

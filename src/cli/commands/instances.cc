@@ -117,6 +117,10 @@ Option instance_file_option() {
 constexpr std::string_view kInstanceTable =
     "[].{Name: name, Datasource: properties.friendlyName, State: "
     "properties.currentProtectionState, Policy: properties.policyInfo.policyId}";
+constexpr std::string_view kDeletedTable =
+    "[].{Name: name, Datasource: properties.friendlyName, Deleted: "
+    "properties.deletionInfo.deletionTime, PurgedFrom: "
+    "properties.deletionInfo.scheduledPurgeTime}";
 
 void add_making_commands(std::vector<Command>& table) {
     table.push_back({
@@ -170,6 +174,7 @@ void add_making_commands(std::vector<Command>& table) {
               "TestBkpVault -n \"ossrg-empdb11\" --rule-name BackupWeekly --wait"}},
         .handler = adhoc_backup,
         .resource = kInstanceResource,
+        .table = kJobTable,
     });
     table.push_back({
         .path = "dataprotection backup-instance update-policy",
@@ -274,7 +279,7 @@ void add_deleted_commands(std::vector<Command>& table) {
               "holdfast dataprotection backup-instance deleted-backup-instance list -g "
               "testBkpVaultRG -v TestBkpVault"}},
         .handler = list_handler(kDeletedInstanceResource),
-        .table = kInstanceTable,
+        .table = kDeletedTable,
     });
     table.push_back({
         .path = "dataprotection backup-instance deleted-backup-instance show",

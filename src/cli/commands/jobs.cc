@@ -106,9 +106,7 @@ JobProgress progress_of(const Json& job) {
     if (const auto left = number_of(member_or_null(own, "secondsLeft"))) {
         out.remaining = std::chrono::seconds{static_cast<std::int64_t>(*left)};
     }
-    if (const std::string phase = text_of(own, "phase"); !phase.empty()) {
-        out.label += ": " + phase;
-    }
+    out.phase = text_of(own, "phase");
     const Json& tasks = member_or_null(info, "subTasks");
     for (const Json& task : tasks.is_array() ? tasks : Json::array()) {
         const bool runs = !has_ended(text_of(task, "taskStatus"));
@@ -151,11 +149,6 @@ Json finish_job_verb(Json result, const Arguments& arguments, Session& session) 
 
 namespace {
 
-constexpr std::string_view kJobTable =
-    "[].{Name: name, Operation: properties.operation, Status: properties.status, Instance: "
-    "properties.backupInstanceFriendlyName, Started: properties.startTime, Duration: "
-    "properties.duration}";
-
 Json cancel_job(const Arguments& arguments, Session& session) {
     const std::string path = resource_path(kJobResource, arguments, session);
     const Json job = session.run_operation("POST", path + "/cancel", nullptr, wait_of(arguments));
@@ -185,6 +178,7 @@ void add_job_commands(std::vector<Command>& table) {
               "holdfast dataprotection job show --ids \"$jobId\""}},
         .handler = show_handler(kJobResource),
         .resource = kJobResource,
+        .table = kJobTable,
     });
     table.push_back({
         .path = "dataprotection job cancel",
@@ -210,6 +204,7 @@ void add_job_commands(std::vector<Command>& table) {
                 return follow_job(resource_path(kJobResource, arguments, session), session);
             },
         .resource = kJobResource,
+        .table = kJobTable,
     });
 }
 

@@ -66,7 +66,8 @@ void add_point_commands(std::vector<Command>& table) {
         .handler = list_points,
         .table = "[].{Name: name, Time: properties.recoveryPointTime, Tag: "
                  "properties.retentionTagName, Expires: properties.expiryTime, State: "
-                 "properties.recoveryPointState}",
+                 "properties.recoveryPointState, Size: properties.holdfast.logicalBytes, Added: "
+                 "properties.holdfast.storedBytes}",
     });
     table.push_back({
         .path = "dataprotection recovery-point show",

@@ -9,6 +9,13 @@
 namespace holdfast::cli {
 namespace {
 
+constexpr std::string_view kPolicyTable =
+    "[@][].{Name: name, Schedule: properties.policyRules[?objectType=='AzureBackupRule'] | "
+    "[].trigger.schedule.repeatingTimeIntervals[] | join(', ', @), TimeZone: "
+    "properties.policyRules[?objectType=='AzureBackupRule'] | [0].trigger.schedule.timeZone, "
+    "Retention: properties.policyRules[?objectType=='AzureRetentionRule'] | "
+    "[].join(' ', [name, lifecycles[0].deleteAfter.duration]) | join(', ', @)}";
+
 /// A policy file holds the policy itself (as the template prints it) or a whole resource (as show
 /// prints it).
 Json policy_properties(const Json& document) {
@@ -102,6 +109,7 @@ void add_change_commands(std::vector<Command>& table) {
               "--policy AddedRetentionRuleAndTag.JSON --resource-group testBkpVaultRG "
               "--vault-name TestBkpVault"}},
         .handler = create_policy,
+        .table = kPolicyTable,
     });
     table.push_back({
         .path = "dataprotection backup-policy update",
@@ -120,6 +128,7 @@ void add_change_commands(std::vector<Command>& table) {
               "FinalOSSPolicy --set properties.policyRules[0].trigger.schedule.timeZone=UTC"}},
         .handler = update_policy,
         .resource = kPolicyResource,
+        .table = kPolicyTable,
     });
     table.push_back({
         .path = "dataprotection backup-policy delete",
@@ -153,6 +162,7 @@ void add_policy_commands(std::vector<Command>& table) {
               "TestBkpVault --name FinalOSSPolicy"}},
         .handler = show_handler(kPolicyResource),
         .resource = kPolicyResource,
+        .table = kPolicyTable,
     });
     table.push_back({
         .path = "dataprotection backup-policy list",
@@ -162,6 +172,7 @@ void add_policy_commands(std::vector<Command>& table) {
             {{"All policies of a vault",
               "holdfast dataprotection backup-policy list -g testBkpVaultRG -v TestBkpVault"}},
         .handler = list_handler(kPolicyResource),
+        .table = kPolicyTable,
     });
     table.push_back({
         .path = "dataprotection backup-policy simulate",
@@ -186,9 +197,11 @@ void add_policy_commands(std::vector<Command>& table) {
               "holdfast dataprotection backup-policy simulate -g testBkpVaultRG -v TestBkpVault -n "
               "FinalOSSPolicy -o table"}},
         .handler = simulate_policy,
+        .details = "Every run is taken as successful. Held: how many recovery points exist right "
+                   "after the run. JSON also has heldOverTime and steadyState.",
         .table =
             "runs[].{Scheduled: scheduledTime, Rule: ruleName, Tag: retentionTagName, Expires: "
-            "expiryTime}",
+            "expiryTime, Held: recoveryPointsHeld}",
     });
 }
 

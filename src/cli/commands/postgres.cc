@@ -232,6 +232,10 @@ void add_postgres_commands(std::vector<Command>& table) {
               "holdfast postgres flexible-server check-connection -g ossrg -n testposgresql"}},
         .handler = check_connection,
         .resource = kServerResource,
+        .table =
+            "findings[].{Severity: severity, Code: code, Database: database, Message: message} "
+            "|| [@][].{Severity: 'None', Code: status, Database: join(' ', databases), "
+            "Message: 'A backup would miss nothing.'}",
     });
     table.push_back({
         .path = "postgres flexible-server db list",
@@ -242,7 +246,7 @@ void add_postgres_commands(std::vector<Command>& table) {
               "holdfast postgres flexible-server db list -g ossrg -s testposgresql -o table"}},
         .handler = list_databases,
         .table = "[].{Name: name, Charset: properties.charset, Collation: properties.collation, "
-                 "Owner: properties.holdfast.owner, Bytes: properties.holdfast.sizeInBytes}",
+                 "Owner: properties.holdfast.owner, Size: properties.holdfast.sizeInBytes}",
     });
     table.push_back({
         .path = "postgres flexible-server db show",

@@ -198,6 +198,8 @@ void add_resource_graph_commands(std::vector<Command>& table) {
               "AzureDatabaseForPostgreSQLFlexibleServer --protection-status ProtectionConfigured"}},
         .handler = [](const Arguments& a,
                       Session& s) { return run_query(instances_query(a), a, s); },
+        .table = "[].{Name: name, Vault: vaultName, ResourceGroup: resourceGroup, State: "
+                 "protectionState, Datasource: datasourceId}",
     });
     Option statuses =
         one_of({"--status"}, {"InProgress", "Completed", "Failed"}, "States of the jobs.");

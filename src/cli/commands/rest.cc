@@ -72,16 +72,11 @@ Json send_request(const Arguments& arguments, Session& session) {
         method,
         url_of(arguments, session),
         body_of(arguments),
-        pairs_of(arguments.list("--headers"))
+        pairs_of(arguments.list("--headers")),
+        arguments.string("--output-file")
     );
     if (response.status >= 400) {
         throw server_error(response.status, response.body);
-    }
-    if (arguments.given("--output-file")) {
-        write_file_durably(
-            arguments.string("--output-file"), as_bytes(response.body), 0600, Overwrite::kYes
-        );
-        return nullptr;
     }
     if (trim(response.body).empty()) {
         return nullptr;
@@ -111,13 +106,19 @@ void add_rest_commands(std::vector<Command>& table) {
              list(
                  {"--uri-parameters", "--url-parameters"}, "Query parameters, name=value, or JSON."
              ),
-             optional({"--output-file"}, "Write the answer's body to this file (mode 0600)."),
+             optional(
+                 {"--output-file"},
+                 "Write the answer's body, of any size, to this file (mode 0600)."
+             ),
              optional({"--resource"}, "As always; for scripts written for az.")},
         .examples =
             {{"List the vaults of the subscription",
               "holdfast rest --method get --url "
               "\"/subscriptions/{subscriptionId}/providers/Microsoft.DataProtection/"
-              "backupVaults?api-version=2024-04-01\""}},
+              "backupVaults?api-version=2024-04-01\""},
+             {"Download a restored file",
+              "holdfast rest --url /restore/files/dump1_manifest.json --output-file "
+              "manifest.json"}},
         .handler = send_request,
     });
 }

@@ -82,6 +82,7 @@ void add_restore_commands(std::vector<Command>& table) {
               "TestBkpVault -n \"ossrg-empdb11\" --restore-request-object restore.json --wait"}},
         .handler = trigger_restore,
         .resource = kInstanceResource,
+        .table = kJobTable,
     });
 }
 

@@ -32,10 +32,10 @@ bool is_false(const Json& object, std::string_view name) {
     return value != nullptr && value->is_boolean() && !value->get<bool>();
 }
 
-void warn_of(const Json& texts, const std::string& about, Session& session) {
+void warn_of(const Json& texts, Session& session) {
     for (const Json& text : texts.is_array() ? texts : Json::array()) {
         if (text.is_string()) {
-            session.warn(about + ": " + text.get<std::string>());
+            session.warn(text.get<std::string>());
         }
     }
 }
@@ -69,24 +69,33 @@ Json show_status(const Arguments& arguments, Session& session) {
     status["instances"] = std::move(kept);
     if (const Json* vaults = find_member(status, "vaults"); vaults != nullptr) {
         for (const Json& vault : vaults->is_array() ? *vaults : Json::array()) {
-            const JsonReader row{vault, "vaults", ErrorKind::kInternal};
             if (is_false(vault, "usable")) {
                 session.set_exit_code(kExitProblem);
             }
             const Json* warnings = find_member(vault, "warnings");
-            warn_of(
-                warnings != nullptr ? *warnings : Json::array(),
-                "vault " + row.string_or("name", ""),
-                session
-            );
+            warn_of(warnings != nullptr ? *warnings : Json::array(), session);
         }
     }
     if (const auto clock = reader.optional_member("clock");
         clock && is_false(clock->value(), "trusted")) {
         session.set_exit_code(kExitProblem);
-        session.warn(clock->string_or("message", "The server's clock leapt."));
+        session.warn(
+            clock->string_or("message", "The server's clock leapt.") +
+            " When it is right: 'holdfast clock confirm'."
+        );
     }
     return without_nulls(std::move(status));
+}
+
+Json confirm_clock(const Arguments&, Session& session) {
+    const Response response = session.call(
+        "POST",
+        fmt::format(
+            "/subscriptions/{}/providers/Microsoft.DataProtection/holdfastConfirmClock",
+            session.subscription()
+        )
+    );
+    return parse_json(response.body, ErrorKind::kInternal, "The server's answer");
 }
 
 Json print_completion(const Arguments&, Session& session) {
@@ -104,13 +113,25 @@ void add_status_commands(std::vector<Command>& table) {
         .options = {optional({"--vault-name", "-v"}, "Only the instances of this vault.")},
         .examples =
             {{"At a glance", "holdfast status -o table"},
-             {"For a monitor", "holdfast status -o none --only-show-errors"}},
+             {"For a monitor", "holdfast status -o none --only-show-errors"},
+             {"Ages for a script",
+              "holdfast status -o tsv --query \"instances[].[vaultName, friendlyName, "
+              "lastGoodPoint.ageInSeconds]\""}},
         .handler = show_status,
         .details = "Exit code 0: all instances are well. 1: one is not, a vault cannot be used, or "
                    "the server could not be asked.",
         .table = "instances[].{Instance: friendlyName, Vault: vaultName, State: protectionState, "
                  "LastGoodPoint: lastGoodPoint.time, Age: lastGoodPoint.age, NextRun: nextRunTime, "
-                 "Failures: consecutiveFailures, Healthy: healthy}",
+                 "Failures: consecutiveFailures, Healthy: healthy, Problem: problems[0]}",
+    });
+    table.push_back({
+        .path = "clock confirm",
+        .summary = "Say that the server's clock is right after a leap, so that recovery points "
+                   "expire again. Not in az.",
+        .options = {},
+        .examples = {{"After a long outage, once the clock is checked", "holdfast clock confirm"}},
+        .handler = confirm_clock,
+        .details = "Needs the right to do so on the subscription: the backup roles do not have it.",
     });
     table.push_back({
         .path = "completion bash",

@@ -1,0 +1,228 @@
+#include "cli/vault_tool/vault_tool.h"
+
+#include "base/file.h"
+#include "cli/command_table.h"
+#include "cli/run.h"
+#include "jobs/engine_testing.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace holdfast::cli {
+namespace {
+
+using jobs::testing::World;
+using jobs::testing::WorldOptions;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+struct Printed {
+    int exit_code = 0;
+    std::string out;
+    std::string err;
+    [[nodiscard]] Json json() const { return parse_json(out, ErrorKind::kInternal, "output"); }
+};
+
+class VaultToolTest : public ::testing::Test {
+protected:
+    VaultToolTest() : world_{WorldOptions{.stores = jobs::testing::Stores::kDirectories}} {
+        world_.start();
+        world_.protect("app");
+        (void)world_.backup("app");
+        world_.wait_idle();
+        const Secret text = vault::format_key(world_.key());
+        write_file_durably(key_file(), text.expose(), 0600, Overwrite::kYes);
+        vault_ = world_.repositories->directory_of(world_.vault());
+        point_ = world_.points("app").at(0).id;
+        world_.engine->stop();
+    }
+
+    std::filesystem::path home() const { return world_.directory.path(); }
+    std::filesystem::path key_file() const { return home() / "kek.key"; }
+
+    Printed run(std::vector<std::string> words) {
+        std::istringstream in;
+        std::ostringstream out;
+        std::ostringstream err;
+        Console console{.in = in, .out = out, .err = err};
+        const Environment environment{{}};
+        const CommandTable table{vault_commands()};
+        Printed result;
+        result.exit_code = cli::run(
+            table,
+            words,
+            Session::Services{
+                .console = console,
+                .clock = world_.clock,
+                .environment = environment,
+                .connect = [](const Profile&) -> std::unique_ptr<Transport> { return nullptr; },
+            }
+        );
+        result.out = out.str();
+        result.err = err.str();
+        return result;
+    }
+    Printed run_on_vault(const std::string& verb, std::vector<std::string> more = {}) {
+        std::vector<std::string> words{"vault", verb, "--path", vault_.string(), "--key-file"};
+        words.push_back(key_file().string());
+        words.insert(words.end(), more.begin(), more.end());
+        return run(words);
+    }
+
+    World world_;
+    std::filesystem::path vault_;
+    std::string point_;
+};
+
+TEST_F(VaultToolTest, CheckSaysSoundAndNamesDamageWithTheNeededPoints) {
+    const Printed sound = run_on_vault("check", {"--read-data"});
+    ASSERT_EQ(sound.exit_code, 0) << sound.err;
+    EXPECT_EQ(sound.json().at("sound"), true);
+    EXPECT_EQ(sound.json().at("recoveryPoints"), 1);
+    EXPECT_EQ(sound.json().at("packsRead"), sound.json().at("packs"));
+
+    std::filesystem::path pack;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator{vault_ / "packs"}) {
+        if (entry.is_regular_file()) {
+            pack = entry.path();
+        }
+    }
+    std::filesystem::permissions(
+        pack, std::filesystem::perms::owner_write, std::filesystem::perm_options::add
+    );
+    std::fstream file{pack, std::ios::in | std::ios::out | std::ios::binary};
+    file.seekg(100);
+    const char byte = static_cast<char>(file.get());
+    file.seekp(100);
+    file.put(static_cast<char>(byte ^ 1));
+    file.close();
+    const Printed damaged = run_on_vault("check", {"--read-data=100%"});
+    EXPECT_EQ(damaged.exit_code, 1);
+    EXPECT_EQ(damaged.json().at("sound"), false);
+    EXPECT_THAT(damaged.json().at("damaged").dump(), HasSubstr(pack.filename().string()));
+    EXPECT_THAT(damaged.json().at("damaged").dump(), HasSubstr(point_));
+}
+
+TEST_F(VaultToolTest, ExtractNeedsNothingButFilesAndAKey) {
+    const std::string to = (home() / "out").string();
+    const Printed done = run_on_vault("extract", {"--to", to, "--file-prefix", "back"});
+    ASSERT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_EQ(
+        read_file(home() / "out/back_database_app.sql", 1 << 20),
+        world_.data_plane.databases.at("app")
+    );
+    EXPECT_EQ(done.json().at("recoveryPoint").at("recoveryPointId"), point_);
+    const Printed again = run_on_vault("extract", {"--to", to, "--file-prefix", "back"});
+    EXPECT_EQ(again.exit_code, 1);
+    EXPECT_THAT(again.err, HasSubstr("The restore target holds 4 of the files"));
+    EXPECT_EQ(run_on_vault("extract", {"--to", to, "--file-prefix", "../x"}).exit_code, 1);
+    EXPECT_EQ(run_on_vault("extract", {"--to", to, "--point", "xyz"}).exit_code, 2);
+    EXPECT_EQ(run_on_vault("extract", {"--to", to, "--instance", "nonesuch"}).exit_code, 3);
+}
+
+TEST_F(VaultToolTest, KeysAndPathsThatDoNotFitAreToldApart) {
+    EXPECT_THAT(
+        run({"vault", "check", "--path", (home() / "no").string(), "--key-file", key_file().string()
+            })
+            .err,
+        HasSubstr("is not a directory")
+    );
+    const std::string other = (home() / "other.key").string();
+    write_file_durably(other, vault::format_key(vault::new_key()).expose(), 0600, Overwrite::kYes);
+    EXPECT_THAT(
+        run({"vault", "check", "--path", vault_.string(), "--key-file", other}).err,
+        HasSubstr("does not open the repository")
+    );
+    std::filesystem::permissions(other, std::filesystem::perms{0644});
+    EXPECT_THAT(
+        run({"vault", "check", "--path", vault_.string(), "--key-file", other}).err,
+        HasSubstr("only its owner can read")
+    );
+    EXPECT_THAT(
+        run({"vault", "check", "--path", vault_.string(), "--key-file", (home() / "no").string()})
+            .err,
+        HasSubstr("does not exist")
+    );
+}
+
+TEST_F(VaultToolTest, AnEmptyMachineTheKitAndTheRepositoryRestoreEverything) {
+    const std::string kit = (home() / "kit.txt").string();
+    ASSERT_EQ(run_on_vault("recovery-kit", {"--output-file", kit}).exit_code, 0);
+    EXPECT_EQ(run_on_vault("recovery-kit", {"--output-file", kit}).exit_code, 1);
+
+    // The machine is gone: no catalog, no key. What is left: the vault's directory and the kit.
+    const std::filesystem::path machine = home() / "new";
+    std::filesystem::create_directories(machine / "vaults");
+    const std::filesystem::path vault = machine / "vaults" / vault_.filename();
+    std::filesystem::rename(vault_, vault);
+    std::filesystem::remove(key_file());
+    const std::string new_key = (machine / "kek.key").string();
+    ASSERT_EQ(
+        run({"vault",
+             "add-key",
+             "--path",
+             vault.string(),
+             "--key-file",
+             kit,
+             "--new-key-file",
+             new_key})
+            .exit_code,
+        0
+    );
+    const std::string catalog_file = (machine / "catalog.db").string();
+    const Printed scanned = run(
+        {"vault",
+         "scan",
+         "--path",
+         vault.string() + "/",
+         "--key-file",
+         new_key,
+         "--write-catalog",
+         catalog_file}
+    );
+    ASSERT_EQ(scanned.exit_code, 0) << scanned.err;
+    EXPECT_EQ(scanned.json().at("vaults").at(0).at("recoveryPoints"), 1);
+    EXPECT_EQ(
+        scanned.json().at("repositories").at(0).at("recoveryPoints").at(0).at("recoveryPointId"),
+        point_
+    );
+
+    // A new service on it restores.
+    const auto catalog = catalog::open_sqlite_catalog(catalog_file, world_.clock);
+    const catalog::SecretStore secrets{*catalog, Secret::random(32), world_.clock};
+    jobs::RepositoryPool repositories{
+        {.root = machine / "vaults"}, vault::read_key_file(new_key), world_.clock
+    };
+    const jobs::CredentialResolver credentials{*catalog, secrets};
+    std::filesystem::create_directories(machine / "restore");
+    const jobs::RestoreContainers containers{
+        {.containers = {{.name = "files", .directory = machine / "restore"}},
+         .file_roots = {},
+         .origins = {}}
+    };
+    jobs::Engine engine{
+        {*catalog, repositories, credentials, containers, world_.data_plane, world_.clock}, {}
+    };
+    engine.start();
+    const std::string job = engine.submit_restore(jobs::RestoreRequest{
+        .instance_id = jobs::testing::kVault + "/backupInstances/app",
+        .point_id = point_,
+        .target = jobs::FilesTarget{.url = "/restore/files", .file_prefix = "r"},
+        .requester = {},
+    });
+    const jobs::testing::Deadline deadline;
+    ASSERT_TRUE(engine.wait_idle(deadline.token()));
+    EXPECT_EQ(catalog->get<catalog::JobRecord>(job)->status, "Completed");
+    EXPECT_EQ(
+        read_file(machine / "restore/r_database_app.sql", 1 << 20),
+        world_.data_plane.databases.at("app")
+    );
+}
+
+}  // namespace
+}  // namespace holdfast::cli
