@@ -252,7 +252,8 @@ TEST(CatalogFile, GivesOldJobsTheirNewColumns) {
     ASSERT_EQ(
         sqlite3_exec(
             database,
-            "DROP INDEX jobs_search; ALTER TABLE jobs DROP COLUMN activity;"
+            "DROP INDEX jobs_search; DROP INDEX jobs_count; DROP INDEX jobs_datasource; ALTER "
+            "TABLE jobs DROP COLUMN activity;"
             "ALTER TABLE jobs DROP COLUMN datasource; ALTER TABLE jobs DROP COLUMN datasource_type;"
             "ALTER TABLE jobs DROP COLUMN started; ALTER TABLE jobs DROP COLUMN ended;"
             "DROP TABLE resource_guards; DROP TABLE guard_proxies; DROP TABLE guard_requests;"

@@ -1,6 +1,10 @@
 // What holds for every request, whatever it asks for.
 #include "control/routes/testing/api_fixture.h"
 
+#include <algorithm>
+#include <array>
+#include <thread>
+
 namespace holdfast::control {
 namespace {
 
@@ -92,6 +96,54 @@ TEST_F(Conventions, EtagsGuardWrites) {
     Headers create_only;
     create_only.set("If-None-Match", "*");
     EXPECT_EQ(call("PUT", vault(), vault_body(), create_only).status, 412);
+}
+
+TEST_F(Conventions, OfTwoWritersOfOneVersionOneWins) {
+    make_vault();
+    make_policy();
+    const std::string policy = vault() + "/backupPolicies/P";
+    for (const std::string& path : {vault(), policy}) {
+        for (int round = 0; round < 5; ++round) {
+            Headers headers;
+            headers.set("If-Match", get(path).header("ETag"));
+            std::array<int, 4> statuses{};
+            {
+                std::vector<std::jthread> writers;
+                for (std::size_t i = 0; i < statuses.size(); ++i) {
+                    writers.emplace_back([&, i] {
+                        Json body = path == policy ? policy_body() : vault_body();
+                        body["tags"] = {{"writer", std::to_string(i)}};
+                        if (path == policy) {
+                            body["properties"]["policyRules"][1]["lifecycles"][0]["deleteAfter"]
+                                ["duration"] =
+                                    fmt::format("P{}D", 10 + 10 * round + static_cast<int>(i));
+                        }
+                        statuses[i] = call("PUT", path, body, headers).status;
+                    });
+                }
+            }
+            EXPECT_EQ(std::count(statuses.begin(), statuses.end(), 200), 1) << path;
+            for (const int status : statuses) {
+                // Refused by the condition, or because another writer is at work right now.
+                EXPECT_TRUE(status == 200 || status == 412 || status == 409) << status;
+            }
+        }
+    }
+}
+
+TEST_F(Conventions, AMegabyteOfTagsIsRefused) {
+    Json body = vault_body();
+    body["tags"] = {{"k", std::string(1 << 20, 'x')}};
+    const Answer huge = put(vault(), body);
+    EXPECT_EQ(huge.status, 400);
+    EXPECT_EQ(huge.body["error"]["target"], "tags.k");
+    EXPECT_LT(huge.body.dump().size(), 4096U);
+    body["tags"] = Json::object();
+    for (int i = 0; i < 5000; ++i) {
+        body["tags"]["key" + std::to_string(i)] = std::string(200, 'x');
+    }
+    EXPECT_EQ(put(vault(), body).status, 400);
+    EXPECT_EQ(get(vault()).status, 404);
 }
 
 TEST_F(Conventions, WithoutARoleNothingIsSeen) {
