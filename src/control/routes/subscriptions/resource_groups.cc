@@ -15,6 +15,7 @@ namespace holdfast::control {
 namespace {
 
 using catalog::ResourceGroupRecord;
+using catalog::ResourceGuardRecord;
 using catalog::ServerRecord;
 using catalog::VaultRecord;
 
@@ -141,19 +142,23 @@ Reply delete_group(const RequestContext& context) {
         check_preconditions(context.request, group.etag);
         const auto vaults = transaction.count<VaultRecord>({.parent = group.id});
         const auto servers = transaction.count<ServerRecord>({.parent = group.id});
-        if (vaults + servers != 0) {
+        // A guard that went with its group would leave its vaults open or locked for ever.
+        const auto guards = transaction.count<ResourceGuardRecord>({.parent = group.id});
+        if (vaults + servers + guards != 0) {
             throw Error{
                 ErrorKind::kConflict,
                 ErrorText{
                     .message = fmt::format(
-                        "The resource group '{}' holds {} backup vault(s) and {} server(s); "
-                        "deleting a group never deletes what it holds.",
+                        "The resource group '{}' holds {} backup vault(s), {} server(s) and {} "
+                        "resource "
+                        "guard(s); deleting a group never deletes what it holds.",
                         group.name,
                         vaults,
-                        servers
+                        servers,
+                        guards
                     ),
                     .target = group.id,
-                    .recommended_actions = {"Delete its vaults and servers one by one first."},
+                    .recommended_actions = {"Delete what it holds, one by one, first."},
                 }
             };
         }

@@ -86,9 +86,10 @@ TEST_F(ResourceGuards, AreMadeShownListedChangedAndDeleted) {
     EXPECT_EQ(del(guard("H")).status, 200);
     EXPECT_EQ(del(guard("H")).status, 204);
     EXPECT_EQ(get(guard("H")).status, 404);
-    // A guard in use stays.
+    // A guard in use stays, and so does the group that holds it.
     map();
     EXPECT_EQ(del(guard()).status, 409);
+    EXPECT_EQ(del(group("security") + "?api-version=2021-04-01").status, 409);
 }
 
 TEST_F(ResourceGuards, MappingShowsWhatMustBeAskedFor) {
@@ -244,6 +245,51 @@ TEST_F(ResourceGuards, PolicyRestoreAndExclusions) {
         200
     );
     EXPECT_EQ(post(instance("stopProtection")).status, 202);
+}
+
+TEST_F(ResourceGuards, PointsAreNotShortenedAlone) {
+    ASSERT_EQ(
+        post(instance("backup"), {{"backupRuleOptions", {{"ruleName", "BackupWeekly"}}}}).status,
+        202
+    );
+    run_jobs();
+    Json shorter = policy_body();
+    shorter["properties"]["policyRules"][1]["lifecycles"][0]["deleteAfter"]["duration"] = "P1M";
+    ASSERT_EQ(put(vault() + "/backupPolicies/P", shorter).status, 200);
+    map();
+    const Json effect = post(instance("reapplyRetention")).body;
+    ASSERT_EQ(effect["shortened"], 1);
+    Json apply{{"apply", true}, {"effectToken", effect["effectToken"]}};
+    EXPECT_EQ(post(instance("reapplyRetention"), apply).status, 403);
+    ask_and_approve("dppModifyPolicy");
+    EXPECT_EQ(post(instance("reapplyRetention"), apply).status, 403);
+    apply.update(naming("dppModifyPolicy"));
+    EXPECT_EQ(post(instance("reapplyRetention"), apply).status, 200);
+}
+
+TEST_F(ResourceGuards, ARestoreNeedsTheWordToo) {
+    ASSERT_EQ(
+        post(instance("backup"), {{"backupRuleOptions", {{"ruleName", "BackupWeekly"}}}}).status,
+        202
+    );
+    run_jobs();
+    map();
+    const std::string target = server() + "/databases/copy";
+    Json request{
+        {"objectType", "AzureBackupRecoveryPointBasedRestoreRequest"},
+        {"recoveryPointId", get(instance("recoveryPoints")).body["value"][0]["name"]},
+        {"sourceDataStoreType", "VaultStore"},
+        {"restoreTargetInfo",
+         {{"objectType", "RestoreTargetInfo"},
+          {"recoveryOption", "FailIfExists"},
+          {"restoreLocation", "westus"},
+          {"datasourceInfo", {{"objectType", "Datasource"}, {"resourceID", target}}}}}
+    };
+    EXPECT_EQ(post(instance("restore"), request).code(), "UserErrorResourceGuardApprovalRequired");
+    ask_and_approve("dppTriggerRestoreRequests");
+    request.update(naming("dppTriggerRestoreRequests"));
+    const Answer allowed = post(instance("restore"), request);
+    EXPECT_EQ(allowed.status, 202) << allowed.body.dump();
 }
 
 TEST_F(ResourceGuards, TheHighestScoreNeedsAGuard) {
