@@ -7,6 +7,9 @@
 #include "control/identity/authorize.h"
 #include "vault/vault.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include <fmt/format.h>
 
 namespace holdfast::control {
@@ -29,6 +32,19 @@ std::string settle_id(
     return id;
 }
 
+/// Directories that hold a repository.
+std::vector<std::string> vaults_in(const std::filesystem::path& root) {
+    std::vector<std::string> out;
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator{root, ignored}) {
+        if (std::filesystem::is_directory(entry.path() / "config", ignored)) {
+            out.push_back(entry.path().string());
+        }
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
 std::optional<std::string> setting_of(const catalog::Catalog& catalog, std::string_view name) {
     std::optional<std::string> value;
     catalog.read([&](const catalog::View& view) { value = view.setting(name); });
@@ -36,6 +52,55 @@ std::optional<std::string> setting_of(const catalog::Catalog& catalog, std::stri
 }
 
 }  // namespace
+
+void check_first_start(const Config& config) {
+    std::error_code ignored;
+    if (std::filesystem::exists(config.state.directory / "catalog.db", ignored)) {
+        return;
+    }
+    const std::vector<std::string> vaults = vaults_in(config.vaults.directory);
+    if (vaults.empty()) {
+        return;
+    }
+    std::string rebuild = "holdfast vault scan";
+    for (const std::string& vault : vaults) {
+        rebuild += " --path " + vault;
+    }
+    rebuild += fmt::format(
+        " --key-file {} --write-catalog {}",
+        config.keys.kek_file.string(),
+        (config.state.directory / "catalog.db").string()
+    );
+    const bool has_key = std::filesystem::exists(config.keys.kek_file, ignored);
+    ErrorText text{
+        .message = fmt::format(
+            "{} holds {} {} of an earlier server, but {} missing; nothing was made anew.",
+            config.vaults.directory.string(),
+            vaults.size(),
+            vaults.size() == 1 ? "vault" : "vaults",
+            has_key ? "its catalog is" : "both its catalog and its key file are"
+        ),
+        .target = has_key ? "state.directory" : "keys.kek_file",
+        .recommended_actions = {},
+    };
+    if (!has_key) {
+        text.recommended_actions.push_back(fmt::format(
+            "Put the key file {} back from its copy, or open each vault with its recovery kit: "
+            "holdfast vault add-key --path {} --key-file KIT --new-key-file {}",
+            config.keys.kek_file.string(),
+            vaults.front(),
+            config.keys.kek_file.string()
+        ));
+    }
+    text.recommended_actions.push_back(
+        (has_key ? "Rebuild the catalog: " : "Then rebuild the catalog: ") + rebuild
+    );
+    text.recommended_actions.emplace_back(
+        "For a new server beside the old vaults set state.directory and vaults.directory to "
+        "directories of its own."
+    );
+    throw Error{has_key ? ErrorKind::kCatalogUnavailable : ErrorKind::kKeyMissing, std::move(text)};
+}
 
 Secret open_key(const KeysConfig& config, catalog::Catalog& catalog) {
     const auto known = setting_of(catalog, kKeySetting);

@@ -12,6 +12,11 @@
 // What the first start makes, and every later one finds again.
 namespace holdfast::control {
 
+/// Refuses to begin anew beside vaults of an earlier server: with another key and an empty catalog
+/// their backups would be out of reach, and look lost. Throws kKeyMissing when the key file is gone
+/// too, kCatalogUnavailable when only the catalog is.
+void check_first_start(const Config& config);
+
 /// The key-encryption key: read, or made at the first start. Throws kKeyMissing when this catalog
 /// was used with a key that is gone (never makes another then), kKeyWrong when the file holds
 /// another one, kKeyPermissions.

@@ -102,6 +102,11 @@ jobs::ContainerSettings container_settings(const Config& config, int port) {
     return settings;
 }
 
+std::unique_ptr<catalog::Catalog> open_catalog(const Config& config, Clock& clock) {
+    check_first_start(config);
+    return catalog::open_sqlite_catalog(config.state.directory / "catalog.db", clock);
+}
+
 jobs::RepositorySettings repository_settings(const VaultsConfig& config) {
     jobs::RepositorySettings settings{.root = config.directory};
     settings.open.verification =
@@ -127,7 +132,7 @@ struct Server::Graph {
         : config{config_in},
           clock{clock_in},
           state_lock{lock_state(config.state.directory)},
-          catalog{catalog::open_sqlite_catalog(config.state.directory / "catalog.db", clock)},
+          catalog{open_catalog(config, clock)},
           key{open_key(config.keys, *catalog)},
           tls{{.directory = config.state.directory / "tls",
                .names = config.server.names,

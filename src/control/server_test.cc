@@ -8,7 +8,9 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 namespace holdfast::control {
 namespace {
@@ -93,7 +95,7 @@ TEST_F(ServerTest, keeps_the_token_nowhere) {
         token = server.take_owner_token()->expose_text();
         EXPECT_EQ(get(server, kSubscriptions, token).status, 200);
     }
-    const std::string secret = token.substr(token.rfind('_') + 1);
+    const std::string secret = token.substr(3 + 16 + 1);  // It may hold a `_` itself.
     for (const auto& entry : std::filesystem::recursive_directory_iterator{directory.path()}) {
         if (entry.is_regular_file()) {
             EXPECT_EQ(read_file(entry.path(), 1U << 30U)->find(secret), std::string::npos)
@@ -142,6 +144,47 @@ TEST_F(ServerTest, never_replaces_a_key) {
     const Server server{config, clock};
 }
 
+TEST_F(ServerTest, never_begins_anew_beside_vaults_of_an_earlier_server) {
+    std::string token;
+    {
+        Server server{config, clock};
+        token = server.take_owner_token()->expose_text();
+        HttpsClient client{server.port(), *read_file(server.ca_file(), 100000)};
+        const std::string subscription =
+            get(server, kSubscriptions, token).json()["value"][0]["subscriptionId"];
+        const ClientReply made = client.request(
+            "PUT",
+            "/subscriptions/" + subscription +
+                "/resourceGroups/g/providers/Microsoft.DataProtection/backupVaults/kept"
+                "?api-version=2024-04-01",
+            {.token = token,
+             .body = R"({"location":"l","properties":{"storageSettings":[)"
+                     R"({"datastoreType":"VaultStore","type":"LocallyRedundant"}]}})"}
+        );
+        ASSERT_EQ(made.status, 201) << made.body;
+        ASSERT_FALSE(std::filesystem::is_empty(config.vaults.directory));
+    }
+    const std::filesystem::path state = config.state.directory;
+    for (const char* name : {"catalog.db", "catalog.db-wal", "catalog.db-shm"}) {
+        std::filesystem::remove(state / name);
+    }
+    // The catalog alone, then the key too: neither is made anew, whatever the number of tries.
+    EXPECT_EQ(refusal(), ErrorKind::kCatalogUnavailable);
+    std::filesystem::rename(config.keys.kek_file, directory.path() / "copy");
+    EXPECT_EQ(refusal(), ErrorKind::kKeyMissing);
+    EXPECT_EQ(refusal(), ErrorKind::kKeyMissing);
+    EXPECT_FALSE(std::filesystem::exists(config.keys.kek_file));
+    EXPECT_FALSE(std::filesystem::exists(state / "catalog.db"));
+
+    std::filesystem::rename(directory.path() / "copy", config.keys.kek_file);
+    config.state.directory = directory.path() / "new";
+    config.keys.kek_file = directory.path() / "new/kek.key";
+    EXPECT_EQ(refusal(), ErrorKind::kKeyMissing) << "another state directory, the same vaults";
+    config.vaults.directory = directory.path() / "new/vaults";
+    const Server server{config, clock};
+    EXPECT_TRUE(std::filesystem::exists(config.keys.kek_file));
+}
+
 TEST_F(ServerTest, health_needs_no_token_and_says_little) {
     Server server{config, clock};
     EXPECT_EQ(get(server, "/healthz").json(), (Json{{"status", "ok"}}));
@@ -159,21 +202,53 @@ TEST_F(ServerTest, the_owner_can_get_another_token_on_the_machine) {
     EXPECT_EQ(get(server, kSubscriptions, std::string{token.expose_text()}).status, 200);
 }
 
-TEST_F(ServerTest, serve_ends_when_asked_and_hands_the_token_over_in_a_file) {
+/// systemd's end of the notification socket.
+class NotifySocket {
+public:
+    explicit NotifySocket(const std::filesystem::path& path)
+        : fd_{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)} {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.string().copy(address.sun_path, sizeof address.sun_path - 1);
+        EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        const timeval deadline{.tv_sec = 20, .tv_usec = 0};
+        ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+        ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+        ::setenv("WATCHDOG_USEC", "300000", 1);
+    }
+    ~NotifySocket() {
+        ::unsetenv("NOTIFY_SOCKET");
+        ::unsetenv("WATCHDOG_USEC");
+    }
+    std::string next() {
+        std::array<char, 4096> block{};
+        const ssize_t got = ::recv(fd_.get(), block.data(), block.size(), 0);
+        return got > 0 ? std::string{block.data(), static_cast<std::size_t>(got)} : std::string{};
+    }
+
+private:
+    FileDescriptor fd_;
+};
+
+TEST_F(ServerTest, serve_tells_systemd_and_hands_the_token_over_in_a_file) {
     config.identity.bootstrap_token_file = directory.path() / "token";
+    NotifySocket systemd{directory.path() / "notify"};
     std::stop_source stop;
     int code = -1;
     std::jthread thread{[&] { code = serve(config, clock, stop.get_token()); }};
-    for (int i = 0; i < 2000 && !std::filesystem::exists(config.identity.bootstrap_token_file);
-         ++i) {
-        clock.wait_for(std::chrono::milliseconds{10}, {});
-    }
+    EXPECT_TRUE(systemd.next().starts_with("READY=1\n"));
     struct stat status{};
     ASSERT_EQ(::stat(config.identity.bootstrap_token_file.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777U, 0600U);
+    EXPECT_EQ(systemd.next(), "WATCHDOG=1");
     stop.request_stop();
     thread.join();
     EXPECT_EQ(code, 0);
+    std::string last = systemd.next();
+    while (last == "WATCHDOG=1") {
+        last = systemd.next();
+    }
+    EXPECT_EQ(last, "STOPPING=1");
 }
 
 TEST_F(ServerTest, check_config_names_everything_that_is_wrong) {

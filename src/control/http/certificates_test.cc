@@ -185,6 +185,8 @@ TEST_F(TlsMaterialTest, refuses_a_sealed_authority_of_another_key) {
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::kKeyWrong);
+        EXPECT_TRUE(error.text().target.ends_with("authority.sealed")) << error.text().target;
+        EXPECT_EQ(error.text().recommended_actions.size(), 2U);
     }
 }
 

@@ -133,7 +133,28 @@ void TlsMaterial::open_authority() {
         make_new_authority();
         return;
     }
-    const Secret opened = open_small(sealing_key_, kSealContext, as_bytes(*sealed));
+    const Secret opened = [&] {
+        try {
+            return open_small(sealing_key_, kSealContext, as_bytes(*sealed));
+        } catch (const Error& error) {
+            const std::string file = (settings_.directory / "authority.sealed").string();
+            throw Error{
+                error.kind(),
+                ErrorText{
+                    .message = fmt::format(
+                        "The certificate authority in {} is damaged or was sealed under another "
+                        "key.",
+                        file
+                    ),
+                    .target = file,
+                    .recommended_actions =
+                        {"Give the service the key file that it was set up with.",
+                         "When that is lost, remove the file: a new authority is made, and clients "
+                         "need its ca.pem."},
+                }
+            };
+        }
+    }();
     const std::string_view text = opened.expose_text();
     const std::size_t end_of_line = text.find('\n');
     HOLDFAST_CHECK(end_of_line != std::string_view::npos);  // It was authenticated: we wrote it.

@@ -195,5 +195,44 @@ TEST_F(BackupAndRestore, TheStatusSummaryIsForMonitors) {
     EXPECT_EQ(call("GET", place, nullptr, {}, "stranger").body["instances"], Json::array());
 }
 
+TEST_F(BackupAndRestore, APointInAVaultThatIsGoneMakesNobodyWell) {
+    (void)back_up();
+    const std::string place = fmt::format(
+        "/subscriptions/{}/providers/Microsoft.DataProtection/holdfastStatus", kSubscription
+    );
+    EXPECT_EQ(get(place).body["instances"][0]["healthy"], true);
+    catalog().write([this](catalog::Transaction& transaction) {
+        auto record = *transaction.get<catalog::VaultRecord>(vault());
+        record.repository_directory = "gone";
+        transaction.put(record);
+    });
+    const Json summary = get(place).body;
+    EXPECT_EQ(summary["vaults"][0]["usable"], false);
+    EXPECT_EQ(summary["instances"][0]["healthy"], false);
+    EXPECT_THAT(summary["instances"][0]["problems"].dump(), HasSubstr("Its vault cannot be used."));
+}
+
+TEST_F(BackupAndRestore, OnlyAnOwnerConfirmsTheClock) {
+    const std::string provider =
+        fmt::format("/subscriptions/{}/providers/Microsoft.DataProtection/", kSubscription);
+    catalog().write([](catalog::Transaction& transaction) {
+        const Json leap{
+            {"highestSeen", "2026-01-01T00:00:00Z"}, {"observed", "2027-01-01T00:00:00Z"}
+        };
+        transaction.set_setting("clock_leap", leap.dump());
+    });
+    const Json status = get(provider + "holdfastStatus").body["clock"];
+    EXPECT_EQ(status["trusted"], false);
+    EXPECT_THAT(status["message"].get<std::string>(), HasSubstr("until an owner confirms"));
+    for (const char* role : {"Contributor", "Backup Contributor", "Reader"}) {
+        grant(role, role, "/");
+        EXPECT_EQ(call("POST", provider + "holdfastConfirmClock", nullptr, {}, role).status, 403)
+            << role;
+    }
+    EXPECT_EQ(get(provider + "holdfastStatus").body["clock"]["trusted"], false);
+    EXPECT_EQ(post(provider + "holdfastConfirmClock").body["trusted"], true);
+    EXPECT_EQ(get(provider + "holdfastStatus").body["clock"]["trusted"], true);
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -161,6 +161,16 @@ Json instance_status(
     };
 }
 
+/// Points in a vault that cannot be opened are of no use, however young they are.
+void blame_vault(Json& instances, const VaultRecord& vault) {
+    for (Json& instance : instances) {
+        if (starts_with_ignoring_case(instance["id"].get<std::string>(), vault.id + "/")) {
+            instance["healthy"] = false;
+            instance["problems"].push_back("Its vault cannot be used.");
+        }
+    }
+}
+
 Reply get_status(const RequestContext& context) {
     const auto may_read = [&](std::string_view action, const std::string& id) {
         return context.services.authorizer.allows(context.principal, action, id);
@@ -187,6 +197,9 @@ Reply get_status(const RequestContext& context) {
     Json vaults = Json::array();
     for (const VaultRecord& vault : readable) {
         const jobs::RepositoryStatus status = context.services.repositories.status(vault);
+        if (!status.usable) {
+            blame_vault(instances, vault);
+        }
         vaults.push_back(
             {{"id", vault.id},
              {"name", vault.name},
@@ -204,6 +217,13 @@ Reply get_status(const RequestContext& context) {
     });
 }
 
+/// An owner says that the time is right: expiry and purge go on.
+Reply confirm_clock(const RequestContext& context) {
+    context.services.jobs.confirm_clock();
+    return Reply::ok(Json{{"time", format_instant(context.services.clock.now())}, {"trusted", true}}
+    );
+}
+
 }  // namespace
 
 void add_status_routes(std::vector<Route>& routes) {
@@ -215,6 +235,16 @@ void add_status_routes(std::vector<Route>& routes) {
         .summary = "Summarises every backup instance: last good point, age, next run, failures.",
         .handler = get_status,
         .access = Access::kAuthenticated,
+    });
+    // An action below Microsoft.Authorization is the owner's alone: neither Contributor nor the
+    // backup roles may let points expire by it.
+    routes.push_back(Route{
+        .verb = Verb::kPost,
+        .pattern = "/subscriptions/{subscriptionId}/providers/Microsoft.DataProtection/"
+                   "holdfastConfirmClock",
+        .action = "Microsoft.Authorization/holdfastClock/write",
+        .summary = "Confirms that the clock is right after a leap, so that expiry and purge go on.",
+        .handler = confirm_clock,
     });
 }
 
