@@ -23,6 +23,19 @@ bool is_clean_segment(std::string_view segment) noexcept {
     return is_utf8(segment);
 }
 
+/// The part of `text` that makes it no id, when it is one of its names; else empty.
+std::string unclean_part(std::string_view text) {
+    if (!text.starts_with('/') || text.size() > 1000) {
+        return {};
+    }
+    for (const std::string& part : split(text.substr(1), '/')) {
+        if (!part.empty() && !is_clean_segment(part)) {
+            return part;
+        }
+    }
+    return {};
+}
+
 constexpr std::size_t kIdLengthMax = 2048;  // ARM's own limit.
 
 }  // namespace
@@ -70,10 +83,18 @@ std::optional<ResourceId> ResourceId::try_parse(std::string_view text) {
 ResourceId ResourceId::parse(std::string_view text, std::string_view target) {
     auto id = try_parse(text);
     if (!id) {
+        const std::string part = unclean_part(text);
         throw Error{
             ErrorKind::kInvalidResourceId,
             ErrorText{
-                .message = fmt::format("'{}' is not a valid ARM resource id.", text.substr(0, 200)),
+                .message =
+                    fmt::format("'{}' is not a valid ARM resource id.", text.substr(0, 200)) +
+                    (part.empty() ? ""
+                                  : fmt::format(
+                                        " '{}' cannot be a name: blanks, control "
+                                        "characters and ? # % \\ < > \" ' are not allowed.",
+                                        part.substr(0, 100)
+                                    )),
                 .target = std::string{target},
                 .recommended_actions =
                     {"Give an id of the form /subscriptions/{id}/resourceGroups/{group}/providers/"

@@ -77,6 +77,12 @@ TEST(ResourceId, refuses_what_is_none) {
         EXPECT_EQ(error.text().target, "properties.policyInfo.policyId");
         EXPECT_FALSE(error.text().recommended_actions.empty());
     }
+    try {
+        (void)ResourceId::parse("/subscriptions/S/resourceGroups/my group", "id");
+        FAIL();
+    } catch (const Error& error) {
+        EXPECT_NE(error.text().message.find("'my group' cannot be a name"), std::string::npos);
+    }
 }
 
 TEST(RequireName, states_the_rule) {
