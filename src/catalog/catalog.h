@@ -118,6 +118,10 @@ public:
     [[nodiscard]] virtual std::vector<AuditRecord> audit(
         std::optional<std::int64_t> before, std::int64_t limit
     ) const = 0;
+    /// Oldest first, at most `limit`, above `after`.
+    [[nodiscard]] virtual std::vector<AuditRecord> audit_after(
+        std::int64_t after, std::int64_t limit
+    ) const = 0;
 
     /// Small facts of the service itself ("highest_time_seen"); no secrets.
     [[nodiscard]] virtual std::optional<std::string> setting(std::string_view name) const = 0;
@@ -146,7 +150,7 @@ public:
     template <typename Record>
     bool remove(std::string_view key);
 
-    /// Appends to the audit trail; the sequence is given by the catalog.
+    /// Appends to the audit trail; the sequence and the hash are given by the catalog.
     virtual std::int64_t append_audit(const AuditRecord& record) = 0;
     virtual void set_setting(std::string_view name, std::string_view value) = 0;
     [[nodiscard]] virtual Instant now() const = 0;

@@ -2,8 +2,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "catalog/audit_chain.h"
 #include "catalog/secret_store.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
@@ -198,6 +200,43 @@ TEST_F(CatalogTest, NumbersTheAuditTrail) {
     });
 }
 
+TEST_F(CatalogTest, ChainsTheAuditTrail) {
+    for (int i = 0; i < 5; ++i) {
+        catalog_->write([&](Transaction& transaction) {
+            transaction.append_audit({.at = clock_.now(), .path = "/\xff", .status = 200 + i});
+        });
+    }
+    std::vector<AuditRecord> trail;
+    catalog_->read([&](const View& view) { trail = view.audit_after(0, 100); });
+    ASSERT_EQ(trail.size(), 5U);
+    const auto check = [](const std::vector<AuditRecord>& records) {
+        AuditChain chain;
+        for (const AuditRecord& record : records) {
+            chain.add(record);
+        }
+        return chain;
+    };
+    EXPECT_FALSE(check(trail).fault()) << *check(trail).fault();
+    EXPECT_EQ(check(trail).head(), trail.back().hash);
+
+    auto changed = trail;
+    changed[2].status = 404;
+    EXPECT_THAT(check(changed).fault().value_or(""), testing::HasSubstr("Record 3 "));
+    auto removed = trail;
+    removed.erase(removed.begin() + 1);
+    EXPECT_THAT(check(removed).fault().value_or(""), testing::HasSubstr("between 1 and 3"));
+    auto swapped = trail;
+    std::swap(swapped[1], swapped[2]);
+    EXPECT_TRUE(check(swapped).fault());
+    auto rewritten = trail;
+    rewritten[1].hash = audit_hash(trail[0].hash, rewritten[1]);
+    rewritten[1].status = 1;
+    EXPECT_TRUE(check(rewritten).fault());
+    auto unhashed = trail;
+    unhashed[3].hash.clear();
+    EXPECT_TRUE(check(unhashed).fault());
+}
+
 TEST_F(CatalogTest, ImportsWhatItExported) {
     SubscriptionRecord subscription{.id = "s", .display_name = "Ü", .tenant_id = "t"};
     PolicyRecord policy{.id = "/P", .vault_id = "/V", .properties = {{"k", {1, 2}}}};
@@ -257,7 +296,8 @@ TEST(CatalogFile, GivesOldJobsTheirNewColumns) {
             "ALTER TABLE jobs DROP COLUMN datasource; ALTER TABLE jobs DROP COLUMN datasource_type;"
             "ALTER TABLE jobs DROP COLUMN started; ALTER TABLE jobs DROP COLUMN ended;"
             "DROP TABLE resource_guards; DROP TABLE guard_proxies; DROP TABLE guard_requests;"
-            "DROP TABLE policy_versions; PRAGMA user_version = 1;",
+            "DROP TABLE policy_versions; DROP TABLE signing_keys; DROP TABLE role_definitions;"
+            "PRAGMA user_version = 1;",
             nullptr,
             nullptr,
             nullptr

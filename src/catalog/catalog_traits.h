@@ -44,6 +44,10 @@ void to_json(Json& out, const PrincipalRecord& record);
 void from_json(const Json& in, PrincipalRecord& record);
 void to_json(Json& out, const TokenRecord& record);
 void from_json(const Json& in, TokenRecord& record);
+void to_json(Json& out, const SigningKeyRecord& record);
+void from_json(const Json& in, SigningKeyRecord& record);
+void to_json(Json& out, const RoleDefinitionRecord& record);
+void from_json(const Json& in, RoleDefinitionRecord& record);
 void to_json(Json& out, const RoleAssignmentRecord& record);
 void from_json(const Json& in, RoleAssignmentRecord& record);
 void to_json(Json& out, const ResourceGuardRecord& record);
@@ -164,11 +168,16 @@ HOLDFAST_RECORD(
     PrincipalRecord,
     "principals",
     .key = r.id,
+    .parent = r.login_name,
     .subject = r.resource_id,
     .state = r.kind,
     .at = r.created_at
 );
 HOLDFAST_RECORD(TokenRecord, "tokens", .key = r.id, .parent = r.principal_id, .at = r.created_at);
+HOLDFAST_RECORD(SigningKeyRecord, "signing_keys", .key = r.id, .at = r.created_at);
+HOLDFAST_RECORD(
+    RoleDefinitionRecord, "role_definitions", .key = r.id, .parent = r.name, .at = r.created_at
+);
 HOLDFAST_RECORD(
     RoleAssignmentRecord,
     "role_assignments",

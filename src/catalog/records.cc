@@ -202,7 +202,35 @@ HOLDFAST_RECORD_JSON(
     etag
 )
 HOLDFAST_RECORD_JSON(
-    PrincipalRecord, id, kind, display_name, resource_id, enabled, created_at, modified_at, etag
+    PrincipalRecord,
+    id,
+    kind,
+    display_name,
+    resource_id,
+    login_name,
+    password_hash,
+    tags,
+    tokens_valid_from,
+    enabled,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(SigningKeyRecord, id, sealed, public_key, created_at, modified_at, etag)
+HOLDFAST_RECORD_JSON(
+    RoleDefinitionRecord,
+    id,
+    name,
+    description,
+    actions,
+    not_actions,
+    data_actions,
+    not_data_actions,
+    assignable_scopes,
+    created_by,
+    created_at,
+    modified_at,
+    etag
 )
 HOLDFAST_RECORD_JSON(
     TokenRecord,
@@ -223,6 +251,8 @@ HOLDFAST_RECORD_JSON(
     role_definition_id,
     principal_id,
     principal_type,
+    description,
+    created_by,
     created_at,
     modified_at,
     etag
@@ -275,7 +305,8 @@ HOLDFAST_RECORD_JSON(
     status,
     code,
     correlation_id,
-    details
+    details,
+    hash
 )
 
 std::string job_activity(const JobRecord& job) {

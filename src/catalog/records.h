@@ -224,6 +224,13 @@ struct PrincipalRecord {
     std::string kind;  ///< User, ServicePrincipal, ManagedIdentity.
     std::string display_name;
     std::string resource_id;  ///< Of the vault, for its managed identity.
+    /// What it logs in with: a service principal's client id (guid), a user's name
+    /// (alice@example.org). Unique without case; empty for a managed identity.
+    std::string login_name;
+    std::string password_hash;  ///< A user's, in libsodium's Argon2id text form; else empty.
+    Json tags = Json::array();  ///< Texts, as Graph's servicePrincipals have them.
+    /// Access tokens that were issued before this instant are refused.
+    std::optional<Instant> tokens_valid_from;
     bool enabled = true;
     Instant created_at;
     Instant modified_at;
@@ -243,12 +250,40 @@ struct TokenRecord {
     std::string etag;
 };
 
+/// A key that access tokens are signed with. The newest one signs; all of them verify.
+struct SigningKeyRecord {
+    std::string id;                    ///< The `kid` of the tokens.
+    std::string sealed;                ///< The private JWK, sealed, in base64.
+    Json public_key = Json::object();  ///< The JWK that is published.
+    Instant created_at;
+    Instant modified_at;
+    std::string etag;
+};
+
+/// A custom role. The built-in ones are in the program.
+struct RoleDefinitionRecord {
+    std::string id;  ///< Guid.
+    std::string name;
+    std::string description;
+    std::vector<std::string> actions;
+    std::vector<std::string> not_actions;
+    std::vector<std::string> data_actions;
+    std::vector<std::string> not_data_actions;
+    std::vector<std::string> assignable_scopes;
+    std::string created_by;
+    Instant created_at;
+    Instant modified_at;
+    std::string etag;
+};
+
 struct RoleAssignmentRecord {
     std::string id;     ///< Guid.
     std::string scope;  ///< ARM id or "/".
     std::string role_definition_id;
     std::string principal_id;
     std::string principal_type;
+    std::string description;
+    std::string created_by;  ///< Principal id; empty for what the service made itself.
     Instant created_at;
     Instant modified_at;
     std::string etag;
@@ -323,6 +358,8 @@ struct AuditRecord {
     std::string code;    ///< ARM error code of a refusal or failure.
     std::string correlation_id;
     Json details = Json::object();
+    /// SHA-256 of the record before this one and of this one without `hash`, in lower-case hex.
+    std::string hash;
 };
 
 }  // namespace holdfast::catalog

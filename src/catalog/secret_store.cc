@@ -50,8 +50,13 @@ std::string context_of(const SecretRecord& record) {
 
 }  // namespace
 
-SecretStore::SecretStore(Catalog& catalog, Secret sealing_key, Clock& clock)
-    : catalog_{catalog}, sealing_key_{std::move(sealing_key)}, clock_{clock} {
+SecretStore::SecretStore(
+    Catalog& catalog, Secret sealing_key, Clock& clock, std::vector<std::string> own_hosts
+)
+    : catalog_{catalog},
+      sealing_key_{std::move(sealing_key)},
+      clock_{clock},
+      own_hosts_{std::move(own_hosts)} {
     HOLDFAST_CHECK(sealing_key_.size() == kSealingKeySize);
 }
 
@@ -153,7 +158,7 @@ Secret SecretStore::open(const SecretRecord& record) const {
 }
 
 Secret SecretStore::resolve(const View& view, std::string_view uri) const {
-    const Reference reference = parse_uri(uri);
+    const Reference reference = reference_of(uri);
     const auto record = find(view, reference.store, reference.name, reference.version);
     if (!record || !record->enabled) {
         throw Error{
@@ -174,6 +179,20 @@ Secret SecretStore::resolve(const View& view, std::string_view uri) const {
         };
     }
     return open(*record);
+}
+
+SecretStore::Reference SecretStore::reference_of(std::string_view uri) const {
+    Reference reference = parse_uri(uri);
+    if (const auto scheme = uri.find("://"); scheme != std::string_view::npos) {
+        const std::string_view rest = uri.substr(scheme + 3);
+        const std::string_view host = rest.substr(0, rest.find_first_of(":/"));
+        for (const std::string& own : own_hosts_) {
+            if (equal_ignoring_case(own, host)) {
+                reference.store = kDefaultStore;
+            }
+        }
+    }
+    return reference;
 }
 
 SecretStore::Reference SecretStore::parse_uri(std::string_view uri) {

@@ -26,7 +26,10 @@ public:
     static constexpr std::size_t kValueSizeMax = 25 * 1024;
 
     /// `sealing_key`: 32 bytes, used for nothing else.
-    SecretStore(Catalog& catalog, Secret sealing_key, Clock& clock);
+    /// `own_hosts`: names and addresses of this server: in a URI they mean the default store.
+    SecretStore(
+        Catalog& catalog, Secret sealing_key, Clock& clock, std::vector<std::string> own_hosts = {}
+    );
 
     /// Adds a version and makes it the newest. Throws kInvalidParameter for a name that is not
     /// [0-9A-Za-z-]{1,127} or a value too long. The caller's transaction decides when it becomes
@@ -65,11 +68,14 @@ public:
         std::string version;
     };
     [[nodiscard]] static Reference parse_uri(std::string_view uri);
+    /// The same, with this server's own names for the default store.
+    [[nodiscard]] Reference reference_of(std::string_view uri) const;
 
 private:
     Catalog& catalog_;
     const Secret sealing_key_;
     Clock& clock_;
+    const std::vector<std::string> own_hosts_;
 };
 
 }  // namespace holdfast::catalog

@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "base/file.h"
+#include "catalog/audit_chain.h"
 #include "catalog/catalog.h"
 
 #include <cerrno>
@@ -35,6 +36,8 @@ constexpr TableRow kTables[] = {
     {"guard_proxies", TableRow::Exported::kYes},
     {"guard_requests", TableRow::Exported::kYes},
     {"policy_versions", TableRow::Exported::kYes},
+    {"role_definitions", TableRow::Exported::kYes},
+    {"signing_keys", TableRow::Exported::kYes},
     {"points", TableRow::Exported::kNo},
     {"jobs", TableRow::Exported::kNo},
     {"operations", TableRow::Exported::kNo},
@@ -152,9 +155,14 @@ void migrate_to_2(SQLite::Database& database) {
     );
 }
 
+/// What tokens are signed with, and custom roles.
+void migrate_to_3(SQLite::Database& database) {
+    create_tables(database, {"signing_keys", "role_definitions"});
+}
+
 using Migration = void (*)(SQLite::Database&);
 // Entry n brings version n to n + 1. Never edited once released: only appended to.
-constexpr Migration kMigrations[] = {migrate_to_1, migrate_to_2};
+constexpr Migration kMigrations[] = {migrate_to_1, migrate_to_2, migrate_to_3};
 
 void migrate(SQLite::Database& database) {
     const int found = database.execAndGet("PRAGMA user_version").getInt();
@@ -390,22 +398,21 @@ public:
     [[nodiscard]] std::vector<AuditRecord> audit(
         std::optional<std::int64_t> before, std::int64_t limit
     ) const {
-        return guarded([&] {
-            SQLite::Statement statement{
-                database_,
-                "SELECT sequence, document FROM audit WHERE sequence < ? ORDER BY sequence DESC "
-                "LIMIT ?"
-            };
-            statement.bind(1, before.value_or(INT64_MAX));
-            statement.bind(2, limit);
-            std::vector<AuditRecord> found;
-            while (statement.executeStep()) {
-                auto record = parse_own_json(statement.getColumn(1).getString()).get<AuditRecord>();
-                record.sequence = statement.getColumn(0).getInt64();
-                found.push_back(std::move(record));
-            }
-            return found;
-        });
+        return audit_rows(
+            "SELECT sequence, document FROM audit WHERE sequence < ? ORDER BY sequence DESC "
+            "LIMIT ?",
+            before.value_or(INT64_MAX),
+            limit
+        );
+    }
+
+    [[nodiscard]] std::vector<AuditRecord> audit_after(std::int64_t after, std::int64_t limit)
+        const {
+        return audit_rows(
+            "SELECT sequence, document FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            after,
+            limit
+        );
     }
 
     [[nodiscard]] std::optional<std::string> setting(std::string_view name) const {
@@ -420,6 +427,23 @@ public:
     }
 
 private:
+    [[nodiscard]] std::vector<AuditRecord> audit_rows(
+        const char* sql, std::int64_t bound, std::int64_t limit
+    ) const {
+        return guarded([&] {
+            SQLite::Statement statement{database_, sql};
+            statement.bind(1, bound);
+            statement.bind(2, limit);
+            std::vector<AuditRecord> found;
+            while (statement.executeStep()) {
+                auto record = parse_own_json(statement.getColumn(1).getString()).get<AuditRecord>();
+                record.sequence = statement.getColumn(0).getInt64();
+                found.push_back(std::move(record));
+            }
+            return found;
+        });
+    }
+
     SQLite::Database& database_;
 };
 
@@ -431,6 +455,10 @@ public:
         std::optional<std::int64_t> before, std::int64_t limit
     ) const override {
         return reader_.audit(before, limit);
+    }
+    [[nodiscard]] std::vector<AuditRecord> audit_after(std::int64_t after, std::int64_t limit)
+        const override {
+        return reader_.audit_after(after, limit);
     }
     [[nodiscard]] std::optional<std::string> setting(std::string_view name) const override {
         return reader_.setting(name);
@@ -469,6 +497,10 @@ public:
     ) const override {
         return reader_.audit(before, limit);
     }
+    [[nodiscard]] std::vector<AuditRecord> audit_after(std::int64_t after, std::int64_t limit)
+        const override {
+        return reader_.audit_after(after, limit);
+    }
     [[nodiscard]] std::optional<std::string> setting(std::string_view name) const override {
         return reader_.setting(name);
     }
@@ -476,13 +508,23 @@ public:
 
     std::int64_t append_audit(const AuditRecord& record) override {
         return guarded([&] {
-            SQLite::Statement statement{
-                database_, "INSERT INTO audit (at, document) VALUES (?, ?)"
+            AuditRecord chained = record;
+            // The number that AUTOINCREMENT would give: never one that was used before.
+            SQLite::Statement next{
+                database_, "SELECT IFNULL(MAX(seq), 0) + 1 FROM sqlite_sequence WHERE name='audit'"
             };
-            statement.bind(1, record.at.time_since_epoch().count());
-            statement.bind(2, Json(record).dump(-1, ' ', false, Json::error_handler_t::replace));
+            next.executeStep();
+            chained.sequence = next.getColumn(0).getInt64();
+            const auto last = reader_.audit(std::nullopt, 1);
+            chained.hash = audit_hash(last.empty() ? "" : last.front().hash, chained);
+            SQLite::Statement statement{
+                database_, "INSERT INTO audit (sequence, at, document) VALUES (?, ?, ?)"
+            };
+            statement.bind(1, chained.sequence);
+            statement.bind(2, chained.at.time_since_epoch().count());
+            statement.bind(3, Json(chained).dump(-1, ' ', false, Json::error_handler_t::replace));
             statement.exec();
-            return database_.getLastInsertRowid();
+            return chained.sequence;
         });
     }
 
