@@ -4,14 +4,14 @@
 set -euo pipefail
 build=(
     g++ cmake ninja-build pkg-config protobuf-compiler
-    libboost1.81-dev libfmt-dev libhowardhinnant-date-dev libpq-dev libprotobuf-dev
-    libspdlog-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libsystemd-dev libtomlplusplus-dev
+    libboost1.81-dev libcjose-dev libfmt-dev libhowardhinnant-date-dev libjansson-dev libpq-dev libprotobuf-dev
+    libsodium-dev libspdlog-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libsystemd-dev libtomlplusplus-dev
     libzstd-dev nlohmann-json3-dev
     tzdata
 )
 run=(postgresql-client-15 ca-certificates)
 server=(postgresql-15)
-test=(libgtest-dev libgmock-dev librapidcheck-dev python3 python3-azure ccache)
+test=(libgtest-dev libgmock-dev librapidcheck-dev python3 ccache azure-cli python3-azure)
 demo=(perl)
 bench=(libbenchmark-dev python3 perl hyperfine)
 case "${1:-}" in

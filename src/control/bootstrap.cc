@@ -185,10 +185,10 @@ ServiceIds ensure_service(const ServiceConfig& config, catalog::Catalog& catalog
     return ids;
 }
 
-std::optional<IssuedToken> ensure_owner(
+std::optional<OwnerCredential> ensure_owner(
     catalog::Catalog& catalog, TokenAuthority& tokens, Clock& clock
 ) {
-    std::optional<IssuedToken> issued;
+    std::optional<OwnerCredential> made;
     catalog.write([&](catalog::Transaction& transaction) {
         const auto known = transaction.setting(kOwnerSetting);
         if (known && transaction.get<catalog::PrincipalRecord>(*known)) {
@@ -196,23 +196,29 @@ std::optional<IssuedToken> ensure_owner(
         }
         catalog::PrincipalRecord owner;
         owner.id = new_guid();
-        owner.kind = "User";
+        owner.kind = "ServicePrincipal";
         owner.display_name = "owner";
+        owner.login_name = new_guid();
         owner.created_at = clock.now();
         transaction.put(owner);
-        catalog::RoleAssignmentRecord assignment;
-        assignment.id = new_guid();
-        assignment.scope = "/";
-        assignment.role_definition_id = kOwnerRoleId;
-        assignment.principal_id = owner.id;
-        assignment.principal_type = owner.kind;
-        assignment.created_at = clock.now();
-        transaction.put(assignment);
+        for (const std::string_view role :
+             {kOwnerRoleId, kSecretsOfficerRoleId, kBlobContributorRoleId}) {
+            catalog::RoleAssignmentRecord assignment;
+            assignment.id = new_guid();
+            assignment.scope = "/";
+            assignment.role_definition_id = role;
+            assignment.principal_id = owner.id;
+            assignment.principal_type = owner.kind;
+            assignment.created_at = clock.now();
+            transaction.put(assignment);
+        }
         transaction.set_setting(kOwnerSetting, owner.id);
-        issued =
-            tokens.issue(transaction, {.principal_id = owner.id, .description = "first start"});
+        made = OwnerCredential{
+            owner.login_name,
+            tokens.issue(transaction, {.principal_id = owner.id, .description = "first start"})
+        };
     });
-    return issued;
+    return made;
 }
 
 IssuedToken issue_owner_token(catalog::Catalog& catalog, TokenAuthority& tokens) {

@@ -30,8 +30,16 @@ struct ServiceIds {
 /// Configured ids win over those made earlier.
 ServiceIds ensure_service(const ServiceConfig& config, catalog::Catalog& catalog, Clock& clock);
 
-/// The owner's principal with the Owner role at `/`; at the first start also its token.
-std::optional<IssuedToken> ensure_owner(
+/// What the owner logs in with: the token itself (holdfast login), or the client id with the token
+/// as its secret (az login --service-principal).
+struct OwnerCredential {
+    std::string client_id;
+    IssuedToken token;
+};
+
+/// The owner's principal with its roles at `/`: Owner, and those for data that Owner does not have;
+/// at the first start also its credential.
+std::optional<OwnerCredential> ensure_owner(
     catalog::Catalog& catalog, TokenAuthority& tokens, Clock& clock
 );
 /// One more token for the owner, for whoever lost the first. REQUIRES: ensure_owner().

@@ -112,6 +112,11 @@ std::chrono::milliseconds duration_of(const Setting& setting) {
     return std::chrono::milliseconds{quantity_of(setting, kUnits, {20, 24 * 3'600'000}, "30s")};
 }
 
+std::chrono::seconds token_life_of(const Setting& setting) {
+    static constexpr Unit kUnits[] = {{"s", 1}, {"m", 60}, {"h", 3600}};
+    return std::chrono::seconds{quantity_of(setting, kUnits, {600, 24 * 3600}, "1h")};
+}
+
 std::size_t size_of(const Setting& setting) {
     static constexpr Unit kUnits[] = {
         {"", 1}, {"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}
@@ -216,6 +221,77 @@ void set_containers(Config& config, const Setting& setting) {
         config.restore.containers.push_back(
             {name, path_of({setting.key, {value.substr(equals + 1)}, setting.origin})}
         );
+    }
+}
+
+/// `Backup Reader@/subscriptions/…` given to whoever has `value`: `value=Backup Reader@/…`.
+ClaimedRole claimed_role_of(const Setting& setting, const std::string& text) {
+    const auto equals = text.find('=');
+    const auto at = text.rfind('@');
+    if (equals == std::string::npos || equals == 0 || at == std::string::npos || at < equals ||
+        at + 2 > text.size() || text[at + 1] != '/') {
+        refuse(
+            setting,
+            fmt::format(
+                "'{}' is not a role mapping like 'backup-admins=Backup Contributor@/'.",
+                text.substr(0, 200)
+            )
+        );
+    }
+    return {
+        .value = text.substr(0, equals),
+        .role = std::string{trim(std::string_view{text}.substr(equals + 1, at - equals - 1))},
+        .scope = text.substr(at + 1),
+    };
+}
+
+IssuerConfig issuer_of(const Setting& setting, const std::string& lines) {
+    IssuerConfig issuer;
+    for (const std::string& line : split(lines, '\n')) {
+        const auto equals = line.find('=');
+        const std::string name = line.substr(0, equals);
+        const std::string value = equals == std::string::npos ? "" : line.substr(equals + 1);
+        if (name.empty()) {
+            continue;
+        }
+        if (name == "issuer") {
+            issuer.issuer = value;
+        } else if (name == "audiences") {
+            issuer.audiences.push_back(value);
+        } else if (name == "jwks_uri") {
+            issuer.jwks_uri = value;
+        } else if (name == "ca_file") {
+            issuer.ca_file = path_of({setting.key, {value}, setting.origin});
+        } else if (name == "subject_claim") {
+            issuer.subject_claim = value;
+        } else if (name == "name_claim") {
+            issuer.name_claim = value;
+        } else if (name == "roles_claim") {
+            issuer.roles_claim = value;
+        } else if (name == "roles") {
+            issuer.roles.push_back(claimed_role_of(setting, value));
+        } else {
+            refuse(
+                setting,
+                fmt::format(
+                    "'{}' is not known here. Allowed: issuer, audiences, jwks_uri, ca_file, "
+                    "subject_claim, name_claim, roles_claim, roles.",
+                    name.substr(0, 100)
+                )
+            );
+        }
+    }
+    if (issuer.issuer.empty() || issuer.audiences.empty() ||
+        !issuer.jwks_uri.starts_with("https://")) {
+        refuse(setting, "each issuer needs issuer, audiences and an https jwks_uri.");
+    }
+    return issuer;
+}
+
+void set_issuers(Config& config, const Setting& setting) {
+    config.identity.issuers.clear();
+    for (const std::string& value : setting.values) {
+        config.identity.issuers.push_back(issuer_of(setting, value));
     }
 }
 
@@ -422,6 +498,19 @@ const std::vector<Key>& keys() {
          "default",
          "A resource group made at the first start.",
          [](Config& c, const Setting& s) { c.service.resource_group = nonempty_of(s); }},
+        {"service.key_vault_dns",
+         "text",
+         "",
+         "Key vault V of the built-in secret store is at `https://V.<this>:port`. Default: below "
+         "each DNS name of the server.",
+         [](Config& c, const Setting& s) { c.service.key_vault_dns = nonempty_of(s); }},
+        {"service.key_vaults",
+         "list",
+         "",
+         "Names of key vaults that the certificate carries from the start; those that hold secrets "
+         "are added by themselves.",
+         [](Config& c, const Setting& s) { c.service.key_vaults = s.values; },
+         true},
         {"identity.bootstrap_token_file",
          "path",
          "",
@@ -429,6 +518,29 @@ const std::vector<Key>& keys() {
          "systemd, whose journal "
          "must not keep it: `<state>/owner-token`.",
          [](Config& c, const Setting& s) { c.identity.bootstrap_token_file = path_of(s); }},
+        {"identity.access_token_lifetime",
+         "duration",
+         "1h",
+         "How long an access token is good, from 10m to 24h; az asks for a new one five minutes "
+         "before.",
+         [](Config& c, const Setting& s) { c.identity.access_token_lifetime = token_life_of(s); }},
+        {"identity.issuers",
+         "list",
+         "",
+         "`[[identity.issuers]]` with `issuer`, `audiences` and `jwks_uri`, and if wanted "
+         "`ca_file`, "
+         "`subject_claim` (`sub`), `name_claim` (`preferred_username`), `roles_claim` (`roles`) "
+         "and "
+         "`roles` like `backup-admins=Backup Contributor@/`: OpenID Connect issuers whose tokens "
+         "are accepted. In the file only.",
+         &set_issuers,
+         true},
+        {"identity.auto_grant",
+         "flag",
+         "true",
+         "Validations create the role assignments that a vault's identity lacks, where the caller "
+         "may assign roles.",
+         [](Config& c, const Setting& s) { c.identity.auto_grant = flag_of(s); }},
         {"log.level", "word", "info", "debug, info, warning or error.", &set_log_level_of},
     };
     return table;

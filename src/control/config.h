@@ -80,11 +80,40 @@ struct ServiceConfig {
     std::string tenant_id;  ///< Empty: made at the first start and kept.
     std::string location = "local";
     std::string resource_group = "default";
+    /// A key vault V of the built-in store is reached at https://V.<this>; empty: below each of the
+    /// server's own DNS names.
+    std::string key_vault_dns;
+    std::vector<std::string> key_vaults;  ///< Named in the certificate from the start.
+};
+
+/// What an external issuer's claim gives: who has `value` in the issuer's roles claim has `role` at
+/// `scope`.
+struct ClaimedRole {
+    std::string value;
+    std::string role;  ///< Name or GUID of a built-in role, GUID of a custom one.
+    std::string scope;
+};
+
+/// An OpenID Connect issuer whose access tokens are accepted beside our own.
+struct IssuerConfig {
+    std::string issuer;  ///< Equals the tokens' `iss`, letter for letter.
+    std::vector<std::string> audiences;
+    std::string jwks_uri;           ///< https. Nothing else is ever fetched, no redirect followed.
+    std::filesystem::path ca_file;  ///< PEM; empty: the system's.
+    std::string subject_claim = "sub";
+    std::string name_claim = "preferred_username";
+    std::string roles_claim = "roles";
+    std::vector<ClaimedRole> roles;
 };
 
 struct IdentityConfig {
     /// The owner's first token goes into this file (0600) instead of to standard output.
     std::filesystem::path bootstrap_token_file;
+    std::chrono::seconds access_token_lifetime{3600};
+    /// Whether validations create the role assignments that a vault's identity lacks, where the
+    /// caller may.
+    bool auto_grant = true;
+    std::vector<IssuerConfig> issuers;
 };
 
 struct LogConfig {

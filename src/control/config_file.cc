@@ -64,13 +64,42 @@ std::string container_text(
     return name + "=" + directory;
 }
 
+/// Any other table as `member=value` lines; an array's values are lines of their own.
+std::string table_text(
+    const toml::table& table, const std::filesystem::path& path, const std::string& key
+) {
+    std::string out;
+    for (const auto& [member, node] : table) {
+        const std::string full = fmt::format("{}.{}", key, member.str());
+        const auto add = [&](const toml::node& value) {
+            const std::string origin = place_of(path, value.source());
+            const std::string text = scalar_text(value, full, origin);
+            if (text.find('\n') != std::string::npos) {
+                refuse(origin, fmt::format("{} must be a single line.", full));
+            }
+            out += fmt::format("{}={}\n", member.str(), text);
+        };
+        if (const auto* array = node.as_array()) {
+            for (const toml::node& value : *array) {
+                add(value);
+            }
+        } else {
+            add(node);
+        }
+    }
+    return out;
+}
+
 Setting list_setting(
     const toml::array& array, const std::filesystem::path& path, const std::string& key
 ) {
     Setting setting{key, {}, place_of(path, array.source())};
     for (const toml::node& node : array) {
         if (const auto* table = node.as_table()) {
-            setting.values.push_back(container_text(*table, path, key));
+            setting.values.push_back(
+                key == "restore.containers" ? container_text(*table, path, key)
+                                            : table_text(*table, path, key)
+            );
         } else {
             setting.values.push_back(scalar_text(node, key, place_of(path, node.source())));
         }

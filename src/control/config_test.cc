@@ -136,7 +136,7 @@ TEST_F(ConfigTest, says_where_the_file_is_wrong) {
          "FILE:2: server.listen: '70000' is not a whole number from 0 to 65535."},
         {"[server]\nlistne = \"x:1\"\n",
          "FILE:2: server.listne: this key is not known. Did you mean server.listen?"},
-        {"[nonsense]\nkey = 1\n", "FILE:2: nonsense.key: this key is not known."},
+        {"[nonsense]\nthing = 1\n", "FILE:2: nonsense.thing: this key is not known."},
         {"[server]\nthreads = \"many\"\n",
          "FILE:2: server.threads: 'many' is not a whole number from 1 to 256."},
         {"[server]\nthreads = 1.5\n",

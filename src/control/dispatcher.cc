@@ -7,6 +7,7 @@
 #include "control/arm.h"
 #include "control/audit.h"
 #include "control/identity/authorize.h"
+#include "control/key_vault_names.h"
 #include "control/operations.h"
 #include "control/services.h"
 
@@ -200,6 +201,9 @@ Reply Dispatcher::handle(Request request) noexcept {
             if (!trace.allow.empty()) {
                 reply.headers.set("Allow", trace.allow);
             }
+            if (reply.status == 401) {
+                reply.headers.set("WWW-Authenticate", challenge(trace.request));
+            }
         }
     );
     run_boundary(
@@ -288,6 +292,10 @@ Reply Dispatcher::process(Trace& trace) {
         throw wrong_verb(request, match.allowed);
     }
     const Route& route = *match.route;
+    if (route.scope) {
+        match.scope = route.scope(services_, request, match.path);
+        trace.scope = match.scope;
+    }
     std::string api_version = request.query.get_or("api-version", "");
     if (route.api_version == ApiVersion::kRequired) {
         const bool ours = route.pattern.find("Microsoft.DataProtection") != std::string::npos;
@@ -352,7 +360,25 @@ std::string Dispatcher::base_url(const Request& request) const {
     return host != nullptr && is_plain_host(*host) ? "https://" + *host : settings_.fallback_origin;
 }
 
+std::string Dispatcher::challenge(const Request& request) const {
+    // Key Vault's clients learn from it where to log in and for what. Behind a vault's own name
+    // stands the name of all vaults, as they demand.
+    const std::string origin = base_url(request);
+    std::string resource = origin;
+    if (!vault_of_host(services_.config, origin).empty()) {
+        resource = "https://" + origin.substr(origin.find('.') + 1);
+    }
+    return fmt::format(
+        "Bearer authorization=\"{}/adfs\", resource=\"{}\", error=\"invalid_token\"",
+        origin,
+        resource
+    );
+}
+
 void Dispatcher::audit(const Trace& trace, const Reply& reply) {
+    if (trace.route != nullptr && trace.route->auditing == Auditing::kByHandler) {
+        return;
+    }
     const bool refused = reply.status == 401 || reply.status == 403;
     bool wanted = refused;
     if (trace.route != nullptr && !wanted) {

@@ -42,6 +42,7 @@ private:
     Reply process(Trace& trace);
     [[nodiscard]] Principal authenticate(const Request& request) const;
     [[nodiscard]] std::string base_url(const Request& request) const;
+    [[nodiscard]] std::string challenge(const Request& request) const;
     void audit(const Trace& trace, const Reply& reply);
     [[nodiscard]] bool may_audit_stranger();
 

@@ -53,9 +53,10 @@ enum class Access {
 
 /// Whether the audit trail gets an entry. Refusals (401, 403) always do.
 enum class Auditing {
-    kByVerb,  ///< For every verb but GET and HEAD.
-    kAlways,  ///< Also a read: of a secret, of restored data.
-    kNever,   ///< A POST that only asks (queries, validations).
+    kByVerb,     ///< For every verb but GET and HEAD.
+    kAlways,     ///< Also a read: of a secret, of restored data.
+    kNever,      ///< A POST that only asks (queries, validations).
+    kByHandler,  ///< The handler writes its own: it alone knows who it was (logins).
 };
 
 enum class ApiVersion { kRequired, kExempt };
@@ -84,6 +85,8 @@ struct Route {
     Access access = Access::kAuthorized;
     ApiVersion api_version = ApiVersion::kRequired;
     Auditing auditing = Auditing::kByVerb;
+    /// The ARM scope of a path that is no ARM id (a key vault's secrets); empty: the path itself.
+    std::function<std::string(const Services&, const Request&, const PathParameters&)> scope = {};
 };
 
 /// The routes of a server, ready for look-up. Immutable once built; safe from any thread.

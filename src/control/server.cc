@@ -13,7 +13,10 @@
 #include "control/http/tls_material.h"
 #include "control/identity/authorize.h"
 #include "control/identity/catalog_grants.h"
+#include "control/identity/identity.h"
+#include "control/key_vault_names.h"
 #include "control/operations.h"
+#include "control/routes/documents.h"
 #include "control/routes/routes.h"
 #include "control/services.h"
 #include "jobs/containers.h"
@@ -26,6 +29,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <set>
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -37,7 +41,6 @@ namespace {
 
 // One key, one purpose: each part of the service gets its own, derived from the key-encryption key.
 constexpr std::string_view kSecretsKey = "holdfast/1/secret-store";
-constexpr std::string_view kTokensKey = "holdfast/1/token-hash";
 constexpr std::string_view kAuthorityKey = "holdfast/1/tls-authority";
 
 constexpr auto kExpirySweepInterval = std::chrono::hours{1};
@@ -115,6 +118,17 @@ jobs::RepositorySettings repository_settings(const VaultsConfig& config) {
     return settings;
 }
 
+/// The self-made authority's names: the server's, and the suffix of its key vaults.
+std::vector<std::string> names_to_sign_for(const Config& config) {
+    std::vector<std::string> names = config.server.names;
+    for (const std::string& suffix : key_vault_suffixes(config)) {
+        if (std::find(names.begin(), names.end(), suffix) == names.end()) {
+            names.push_back(suffix);
+        }
+    }
+    return names;
+}
+
 /// 10,000 connections need more descriptors than the usual soft limit.
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -135,16 +149,23 @@ struct Server::Graph {
           catalog{open_catalog(config, clock)},
           key{open_key(config.keys, *catalog)},
           tls{{.directory = config.state.directory / "tls",
-               .names = config.server.names,
+               .names = names_to_sign_for(config),
+               .more_names = [this] { return vault_names(); },
                .certificate = config.server.tls_certificate,
                .key = config.server.tls_key},
               derive_key(key, kAuthorityKey),
               clock},
           http{http_settings(config.server), tls.slot(), clock},
           ids{ensure_service(config.service, *catalog, clock)},
-          tokens{*catalog, derive_key(key, kTokensKey), ids.tenant_id, clock},
-          owner_token{ensure_owner(*catalog, tokens, clock)},
-          secrets{*catalog, derive_key(key, kSecretsKey), clock},
+          identity{
+              *catalog,
+              key,
+              {.tenant_id = ids.tenant_id,
+               .access_token_life = config.identity.access_token_lifetime},
+              clock
+          },
+          owner{ensure_owner(*catalog, identity.tokens, clock)},
+          secrets{*catalog, derive_key(key, kSecretsKey), clock, config.server.names},
           tools{config.postgres.bin_directories},
           data_plane{jobs::postgres_data_plane(
               tools, clock, {.lock_wait_timeout = config.postgres.lock_wait_timeout}
@@ -158,7 +179,10 @@ struct Server::Graph {
               {.max_jobs = config.jobs.max_jobs,
                .max_jobs_per_server = config.jobs.max_jobs_per_server}
           },
-          authorizer{[this](const std::string& id) { return grants_in(*catalog, id); }},
+          authorizer{
+              [this](const std::string& id) { return grants_in(*catalog, id); },
+              [this](std::string_view guid) { return custom_role_in(*catalog, guid); }
+          },
           audit{*catalog, clock},
           operations{*catalog, clock},
           services{
@@ -175,6 +199,7 @@ struct Server::Graph {
               .authorizer = authorizer,
               .operations = operations,
               .audit = audit,
+              .identity = identity,
           },
           url{!config.server.public_url.empty()
                   ? config.server.public_url
@@ -182,12 +207,28 @@ struct Server::Graph {
           dispatcher{
               services,
               routes(),
-              {&tokens},
+              {&identity.access_tokens, &identity.tokens},
               {.public_url = config.server.public_url, .fallback_origin = url}
           } {
         engine.start();
         http.start(dispatcher);
         write_server_file();
+    }
+
+    /// The hosts of the key vaults that are configured or hold secrets.
+    [[nodiscard]] std::vector<std::string> vault_names() const {
+        std::set<std::string> vaults{
+            config.service.key_vaults.begin(), config.service.key_vaults.end()
+        };
+        catalog->read([&](const catalog::View& view) {
+            view.each<catalog::SecretRecord>({}, [&](const catalog::SecretRecord& record) {
+                if (record.store != kServerSecretStore) {
+                    vaults.insert(record.store);
+                }
+                return true;
+            });
+        });
+        return key_vault_host_names(config, {vaults.begin(), vaults.end()});
     }
 
     std::vector<Route> routes() {
@@ -234,8 +275,8 @@ struct Server::Graph {
     TlsMaterial tls;
     HttpServer http;
     ServiceIds ids;
-    TokenAuthority tokens;
-    std::optional<IssuedToken> owner_token;
+    Identity identity;
+    std::optional<OwnerCredential> owner;
     catalog::SecretStore secrets;
     postgres::ClientTools tools;
     std::unique_ptr<jobs::DataPlane> data_plane;
@@ -282,13 +323,12 @@ std::filesystem::path Server::ca_file() const {
     return graph_->tls.ca_file();
 }
 
-std::optional<Secret> Server::take_owner_token() {
-    if (!graph_->owner_token) {
-        return std::nullopt;
-    }
-    Secret text = std::move(graph_->owner_token->text);
-    graph_->owner_token.reset();
-    return text;
+std::optional<OwnerCredential> Server::take_owner_credential() {
+    return std::exchange(graph_->owner, std::nullopt);
+}
+
+const std::string& Server::tenant_id() const {
+    return graph_->ids.tenant_id;
 }
 
 std::optional<std::string> Server::not_ready() const {
@@ -299,6 +339,7 @@ void Server::tick() {
     graph_->tls.renew_if_due();
     if (graph_->clock.now() >= graph_->next_sweep) {
         (void)graph_->operations.remove_expired();
+        graph_->identity.tick();
         graph_->next_sweep = graph_->clock.now() + kExpirySweepInterval;
     }
 }
@@ -314,24 +355,34 @@ void announce(Server& server, const Config& config) {
     const std::string ca_option = server.ca_file().empty()
                                       ? std::string{}
                                       : fmt::format(" --ca {}", server.ca_file().string());
-    if (auto token = server.take_owner_token()) {
+    if (auto owner = server.take_owner_credential()) {
+        const Secret& token = owner->token.text;
         const auto& file = config.identity.bootstrap_token_file;
         text += "\nThis is the first start. ";
         if (file.empty()) {
             text += "The owner's token, shown only now:\n\n    ";
-            text += token->expose_text();
+            text += token.expose_text();
             text += fmt::format(
                 "\n\nLog in with:\n\n    holdfast login --server {}{}\n\n", server.url(), ca_option
             );
+            text += fmt::format(
+                "With az, the token is the secret of client {} in tenant {}; see: holdfast "
+                "az-setup\n\n",
+                owner->client_id,
+                server.tenant_id()
+            );
         } else {
-            write_file_durably(file, token->expose(), 0600, Overwrite::kYes);
+            write_file_durably(file, token.expose(), 0600, Overwrite::kYes);
             text += fmt::format(
                 "The owner's token is in {} (delete it after the login).\nLog in with:\n\n    "
-                "holdfast login --server {}{} --token-file {}\n\n",
+                "holdfast login --server {}{} --token-file {}\n\nWith az, the token is the secret "
+                "of client {} in tenant {}; see: holdfast az-setup\n\n",
                 file.string(),
                 server.url(),
                 ca_option,
-                file.string()
+                file.string(),
+                owner->client_id,
+                server.tenant_id()
             );
         }
     }
@@ -482,11 +533,11 @@ Secret make_owner_token(const Config& config, Clock& clock) {
     const auto catalog = catalog::open_sqlite_catalog(database, clock);
     const Secret key = open_key(config.keys, *catalog);
     const ServiceIds ids = ensure_service(config.service, *catalog, clock);
-    TokenAuthority tokens{*catalog, derive_key(key, kTokensKey), ids.tenant_id, clock};
-    if (auto first = ensure_owner(*catalog, tokens, clock)) {
-        return std::move(first->text);
+    Identity identity{*catalog, key, {.tenant_id = ids.tenant_id}, clock};
+    if (auto first = ensure_owner(*catalog, identity.tokens, clock)) {
+        return std::move(first->token.text);
     }
-    return issue_owner_token(*catalog, tokens).text;
+    return issue_owner_token(*catalog, identity.tokens).text;
 }
 
 }  // namespace holdfast::control

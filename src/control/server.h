@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "control/bootstrap.h"
 #include "control/config.h"
 
 #include <memory>
@@ -27,8 +28,10 @@ public:
     [[nodiscard]] const std::string& url() const;
     /// Empty with a given certificate.
     [[nodiscard]] std::filesystem::path ca_file() const;
-    /// The owner's token, at the first start only. Taken out: a second call returns nothing.
-    [[nodiscard]] std::optional<Secret> take_owner_token();
+    /// What the owner logs in with, at the first start only. Taken out: a second call returns
+    /// nothing.
+    [[nodiscard]] std::optional<OwnerCredential> take_owner_credential();
+    [[nodiscard]] const std::string& tenant_id() const;
 
     /// Why the server can't do its work, or nothing.
     [[nodiscard]] std::optional<std::string> not_ready() const;

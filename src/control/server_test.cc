@@ -66,8 +66,8 @@ TEST_F(ServerTest, first_start_makes_what_later_ones_find) {
     std::string subscription;
     {
         Server server{config, clock};
-        token = server.take_owner_token()->expose_text();
-        EXPECT_FALSE(server.take_owner_token());
+        token = server.take_owner_credential()->token.text.expose_text();
+        EXPECT_FALSE(server.take_owner_credential());
         const Json file = Json::parse(*read_file(config.state.directory / "server.json", 10000));
         EXPECT_EQ(file["port"], server.port());
         EXPECT_EQ(file["url"], server.url());
@@ -83,7 +83,7 @@ TEST_F(ServerTest, first_start_makes_what_later_ones_find) {
     }
     EXPECT_FALSE(std::filesystem::exists(config.state.directory / "server.json"));
     Server again{config, clock};
-    EXPECT_FALSE(again.take_owner_token());
+    EXPECT_FALSE(again.take_owner_credential());
     EXPECT_EQ(get(again, kSubscriptions, token).json()["value"][0]["subscriptionId"], subscription);
     EXPECT_EQ(get(again, kSubscriptions).status, 401);
 }
@@ -92,7 +92,7 @@ TEST_F(ServerTest, keeps_the_token_nowhere) {
     std::string token;
     {
         Server server{config, clock};
-        token = server.take_owner_token()->expose_text();
+        token = server.take_owner_credential()->token.text.expose_text();
         EXPECT_EQ(get(server, kSubscriptions, token).status, 200);
     }
     const std::string secret = token.substr(3 + 16 + 1);  // It may hold a `_` itself.
@@ -148,7 +148,7 @@ TEST_F(ServerTest, never_begins_anew_beside_vaults_of_an_earlier_server) {
     std::string token;
     {
         Server server{config, clock};
-        token = server.take_owner_token()->expose_text();
+        token = server.take_owner_credential()->token.text.expose_text();
         HttpsClient client{server.port(), *read_file(server.ca_file(), 100000)};
         const std::string subscription =
             get(server, kSubscriptions, token).json()["value"][0]["subscriptionId"];

@@ -20,6 +20,7 @@ namespace holdfast::control {
 
 class Audit;
 class Authorizer;
+class Identity;
 class Operations;
 struct Config;
 
@@ -40,6 +41,7 @@ struct Services {
     Authorizer& authorizer;
     Operations& operations;
     Audit& audit;
+    Identity& identity;
 };
 
 }  // namespace holdfast::control

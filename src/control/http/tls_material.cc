@@ -80,7 +80,7 @@ std::filesystem::path TlsMaterial::ca_file() const {
 
 bool TlsMaterial::renew_if_due() {
     if (settings_.certificate.empty()) {
-        if (clock_.now() < renew_at_) {
+        if (clock_.now() < renew_at_ && names_of_leaf() == leaf_names_) {
             return false;
         }
         renew();
@@ -107,11 +107,12 @@ void TlsMaterial::renew() {
         );
         make_new_authority();
     }
+    leaf_names_ = names_of_leaf();
     const KeyedCertificate leaf = make_leaf(
         CertificateSpec{
             // Not a name: an address here would be judged by the constraints on DNS names.
             .common_name = "Holdfast server",
-            .names = settings_.names,
+            .names = leaf_names_,
             .not_before = now - kClockTolerance,
             .not_after = now + kLeafLife,
         },
@@ -121,6 +122,16 @@ void TlsMaterial::renew() {
     leaf_end_ = now + kLeafLife;
     renew_at_ = now + kLeafLife * 2 / 3;
     log_info("TLS certificate issued", {{"until", format_instant_seconds(leaf_end_)}});
+}
+
+std::vector<std::string> TlsMaterial::names_of_leaf() const {
+    std::vector<std::string> names = settings_.names;
+    if (settings_.more_names) {
+        for (std::string& name : settings_.more_names()) {
+            names.push_back(std::move(name));
+        }
+    }
+    return names;
 }
 
 /// authority.sealed holds what belongs together in one file, so that no crash can part it: a line

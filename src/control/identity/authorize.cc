@@ -41,10 +41,16 @@ const std::vector<RoleDefinition>& builtin_roles() {
                  "Microsoft.Authorization/elevateAccess/Action"},
         },
         {
-            .id = "acdd72a7-3385-48ef-bd42-f606fba81ae7",
+            .id = std::string{kReaderRoleId},
             .name = "Reader",
             .description = "View all resources, change nothing.",
             .actions = {"*/read"},
+        },
+        {
+            .id = "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",
+            .name = "User Access Administrator",
+            .description = "View all resources and say who has access to them.",
+            .actions = {"*/read", "Microsoft.Authorization/*", "Microsoft.Support/*"},
         },
         {
             .id = "5e467623-bb1f-42f4-a55d-6e525e11384b",
@@ -56,6 +62,7 @@ const std::vector<RoleDefinition>& builtin_roles() {
                  "Microsoft.DataProtection/*",
                  "Microsoft.DBforPostgreSQL/flexibleServers/read",
                  "Microsoft.DBforPostgreSQL/flexibleServers/databases/read",
+                 "Microsoft.Insights/eventtypes/values/read",
                  "Microsoft.ResourceGraph/resources/read",
                  "Microsoft.Resources/subscriptions/read",
                  "Microsoft.Resources/subscriptions/resourceGroups/read"},
@@ -94,14 +101,87 @@ const std::vector<RoleDefinition>& builtin_roles() {
                  "Microsoft.Resources/subscriptions/read",
                  "Microsoft.Resources/subscriptions/resourceGroups/read"},
         },
+        {
+            .id = "f54b6d04-23c6-443e-b462-9c16ab7b4a52",
+            .name = "Backup MUA Operator",
+            .description = "Carry out critical operations that a resource guard protects.",
+            .actions =
+                {"Microsoft.Authorization/*/read",
+                 "Microsoft.DataProtection/*/read",
+                 "Microsoft.DataProtection/resourceGuards/*/getDefaultOperationRequest/action",
+                 "Microsoft.DataProtection/resourceGuards/*/read",
+                 "Microsoft.DataProtection/resourceGuards/operationRequests/*",
+                 "Microsoft.DataProtection/backupVaults/backupResourceGuardProxies/unlockDelete/"
+                 "action",
+                 "Microsoft.Resources/subscriptions/read",
+                 "Microsoft.Resources/subscriptions/resourceGroups/read"},
+        },
+        {
+            .id = "c2a970b4-16a7-4a51-8c84-8a8ea6ee0bb8",
+            .name = "Backup MUA Admin",
+            .description = "Manage resource guards and decide on what they protect.",
+            .actions =
+                {"Microsoft.Authorization/*/read",
+                 "Microsoft.DataProtection/resourceGuards/*",
+                 "Microsoft.DataProtection/backupVaults/read",
+                 "Microsoft.Resources/subscriptions/read",
+                 "Microsoft.Resources/subscriptions/resourceGroups/read"},
+        },
+        {
+            .id = std::string{kLongTermBackupRoleId},
+            .name = "PostgreSQL Flexible Server Long Term Retention Backup Role",
+            .description = "Lets a backup vault's identity back up and restore a server.",
+            .actions =
+                {"Microsoft.DBforPostgreSQL/flexibleServers/ltrBackupOperations/read",
+                 "Microsoft.DBforPostgreSQL/flexibleServers/ltrPreBackup/action",
+                 "Microsoft.DBforPostgreSQL/flexibleServers/startLtrBackup/action",
+                 "Microsoft.DBforPostgreSQL/locations/azureAsyncOperation/read",
+                 "Microsoft.DBforPostgreSQL/locations/operationResults/read",
+                 "Microsoft.Resources/subscriptions/read",
+                 "Microsoft.Resources/subscriptions/resourceGroups/read"},
+        },
+        {
+            .id = std::string{kBlobContributorRoleId},
+            .name = "Storage Blob Data Contributor",
+            .description = "Read, write and delete restored files in restore containers.",
+            .actions =
+                {"Microsoft.Storage/storageAccounts/blobServices/containers/delete",
+                 "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+                 "Microsoft.Storage/storageAccounts/blobServices/containers/write",
+                 "Microsoft.Storage/storageAccounts/blobServices/generateUserDelegationKey/action"},
+            .data_actions =
+                {"Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete",
+                 "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
+                 "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
+                 "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/move/action",
+                 "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action"},
+        },
+        {
+            .id = std::string{kSecretsUserRoleId},
+            .name = "Key Vault Secrets User",
+            .description = "Read the values of secrets.",
+            .data_actions =
+                {"Microsoft.KeyVault/vaults/secrets/getSecret/action",
+                 "Microsoft.KeyVault/vaults/secrets/readMetadata/action"},
+        },
+        {
+            .id = std::string{kSecretsOfficerRoleId},
+            .name = "Key Vault Secrets Officer",
+            .description = "Do everything with secrets but say who has access to them.",
+            .actions =
+                {"Microsoft.Authorization/*/read",
+                 "Microsoft.KeyVault/vaults/read",
+                 "Microsoft.KeyVault/operations/read",
+                 "Microsoft.Resources/subscriptions/read",
+                 "Microsoft.Resources/subscriptions/resourceGroups/read"},
+            .data_actions = {"Microsoft.KeyVault/vaults/secrets/*"},
+        },
     };
     return roles;
 }
 
 const RoleDefinition* find_builtin_role(std::string_view id_or_name) {
-    if (const auto slash = id_or_name.rfind('/'); slash != std::string_view::npos) {
-        id_or_name.remove_prefix(slash + 1);
-    }
+    id_or_name = role_guid(id_or_name);
     for (const RoleDefinition& role : builtin_roles()) {
         if (equal_ignoring_case(role.id, id_or_name) ||
             equal_ignoring_case(role.name, id_or_name)) {
@@ -137,9 +217,32 @@ bool action_matches(std::string_view pattern, std::string_view action) noexcept 
     return p == pattern.size();
 }
 
+bool is_data_action(std::string_view action) noexcept {
+    return starts_with_ignoring_case(action, "Microsoft.KeyVault/vaults/secrets/") ||
+           starts_with_ignoring_case(
+               action, "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/"
+           );
+}
+
 bool role_permits(const RoleDefinition& role, std::string_view action) noexcept {
-    return (any_matches(role.actions, action) && !any_matches(role.not_actions, action)) ||
-           (any_matches(role.data_actions, action) && !any_matches(role.not_data_actions, action));
+    if (is_data_action(action)) {
+        return any_matches(role.data_actions, action) &&
+               !any_matches(role.not_data_actions, action);
+    }
+    return any_matches(role.actions, action) && !any_matches(role.not_actions, action);
+}
+
+std::string_view role_guid(std::string_view id) noexcept {
+    const auto slash = id.rfind('/');
+    return slash == std::string_view::npos ? id : id.substr(slash + 1);
+}
+
+std::string role_definition_id(std::string_view subscription_id, std::string_view guid) {
+    return fmt::format(
+        "/subscriptions/{}/providers/Microsoft.Authorization/roleDefinitions/{}",
+        subscription_id,
+        guid
+    );
 }
 
 bool scope_contains(std::string_view at, std::string_view scope) noexcept {
@@ -153,21 +256,41 @@ bool scope_contains(std::string_view at, std::string_view scope) noexcept {
            (scope.size() == at.size() || scope[at.size()] == '/');
 }
 
-Authorizer::Authorizer(std::function<std::vector<RoleGrant>(const std::string&)> grants_of)
-    : grants_of_{std::move(grants_of)} {}
+Authorizer::Authorizer(GrantsOf grants_of, CustomRole custom_role)
+    : grants_of_{std::move(grants_of)}, custom_role_{std::move(custom_role)} {}
 
-bool Authorizer::allows(const Principal& principal, std::string_view action, std::string_view scope)
-    const {
+bool Authorizer::any_grant(
+    const Principal& principal,
+    std::string_view action,
+    const std::function<bool(const RoleGrant&)>& reaches
+) const {
     if (principal.kind == PrincipalKind::kAnonymous || principal.object_id.empty()) {
         return false;
     }
-    for (const RoleGrant& grant : grants_of_(principal.object_id)) {
-        const RoleDefinition* role = find_builtin_role(grant.role);
-        if (role != nullptr && scope_contains(grant.scope, scope) && role_permits(*role, action)) {
-            return true;
+    const auto permits = [&](const RoleGrant& grant) {
+        if (!reaches(grant)) {
+            return false;
         }
-    }
-    return false;
+        if (const RoleDefinition* role = find_builtin_role(grant.role)) {
+            return role_permits(*role, action);
+        }
+        const auto custom = custom_role_ ? custom_role_(role_guid(grant.role)) : std::nullopt;
+        return custom && role_permits(*custom, action);
+    };
+    const std::vector<RoleGrant> grants = grants_of_(principal.object_id);
+    return std::any_of(grants.begin(), grants.end(), permits) ||
+           std::any_of(principal.claimed_grants.begin(), principal.claimed_grants.end(), permits);
+}
+
+bool Authorizer::allows(const Principal& principal, std::string_view action, std::string_view scope)
+    const {
+    return any_grant(principal, action, [&](const RoleGrant& grant) {
+        return scope_contains(grant.scope, scope);
+    });
+}
+
+bool Authorizer::allows_somewhere(const Principal& principal, std::string_view action) const {
+    return any_grant(principal, action, [](const RoleGrant&) { return true; });
 }
 
 void Authorizer::authorize(

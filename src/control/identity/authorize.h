@@ -3,6 +3,7 @@
 #include "control/identity/principal.h"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,15 @@ struct RoleDefinition {
 [[nodiscard]] const RoleDefinition* find_builtin_role(std::string_view id_or_name);
 
 inline constexpr std::string_view kOwnerRoleId = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
+inline constexpr std::string_view kReaderRoleId = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
+inline constexpr std::string_view kLongTermBackupRoleId = "c088a766-074b-43ba-90d4-1fb21feae531";
+inline constexpr std::string_view kBlobContributorRoleId = "ba92f5b4-2d11-453d-a403-e96b0029c9fe";
+inline constexpr std::string_view kSecretsUserRoleId = "4633458b-17de-408a-b874-0445c86b69e6";
+inline constexpr std::string_view kSecretsOfficerRoleId = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7";
+
+/// What reads or writes data itself, a secret's value or a restored file: permitted by a role's
+/// dataActions alone, so that who manages everything does not thereby see everything.
+[[nodiscard]] bool is_data_action(std::string_view action) noexcept;
 
 /// True when `pattern` (with `*`) covers `action`.
 [[nodiscard]] bool action_matches(std::string_view pattern, std::string_view action) noexcept;
@@ -35,29 +45,42 @@ inline constexpr std::string_view kOwnerRoleId = "8e3af657-a8ff-443c-a75c-2fe8c4
 /// everything.
 [[nodiscard]] bool scope_contains(std::string_view at, std::string_view scope) noexcept;
 
-/// One grant, as the decision needs it.
-struct RoleGrant {
-    std::string principal_id;
-    std::string role;   ///< GUID or full id of the definition.
-    std::string scope;  ///< `/`, or an ARM id.
-};
+/// The GUID at the end of a roleDefinitions id; the text itself when it has no slash.
+[[nodiscard]] std::string_view role_guid(std::string_view id) noexcept;
+/// `/subscriptions/S/providers/Microsoft.Authorization/roleDefinitions/GUID`, the form that Azure
+/// gives every role's id in.
+[[nodiscard]] std::string role_definition_id(
+    std::string_view subscription_id, std::string_view guid
+);
 
 /// Decides who may do what: the only such place. Deny by default. Safe from any thread.
 class Authorizer {
 public:
-    /// `grants_of` yields the assignments of one principal object id; it is asked on every
-    /// decision, so that a revoked grant ends at once.
-    explicit Authorizer(std::function<std::vector<RoleGrant>(const std::string&)> grants_of);
+    using GrantsOf = std::function<std::vector<RoleGrant>(const std::string&)>;
+    using CustomRole = std::function<std::optional<RoleDefinition>(std::string_view)>;
+    /// `grants_of` yields the assignments of one principal object id, `custom_role` the definition
+    /// of a GUID that is no built-in role's; both are asked on every decision, so that a revoked
+    /// grant ends at once.
+    explicit Authorizer(GrantsOf grants_of, CustomRole custom_role = {});
 
     [[nodiscard]] bool allows(
         const Principal& principal, std::string_view action, std::string_view scope
     ) const;
+    /// As allows(), on whatever scope: for what concerns nobody who has no part in this server.
+    [[nodiscard]] bool allows_somewhere(const Principal& principal, std::string_view action) const;
     /// Throws kAuthorizationFailed, naming principal, action and scope as ARM does.
     void authorize(const Principal& principal, std::string_view action, std::string_view scope)
         const;
 
 private:
-    const std::function<std::vector<RoleGrant>(const std::string&)> grants_of_;
+    [[nodiscard]] bool any_grant(
+        const Principal& principal,
+        std::string_view action,
+        const std::function<bool(const RoleGrant&)>& reaches
+    ) const;
+
+    const GrantsOf grants_of_;
+    const CustomRole custom_role_;
 };
 
 }  // namespace holdfast::control

@@ -16,4 +16,23 @@ std::vector<RoleGrant> grants_in(const catalog::Catalog& catalog, const std::str
     return grants;
 }
 
+RoleDefinition role_of(const catalog::RoleDefinitionRecord& record) {
+    return RoleDefinition{
+        .id = record.id,
+        .name = record.name,
+        .description = record.description,
+        .actions = record.actions,
+        .not_actions = record.not_actions,
+        .data_actions = record.data_actions,
+        .not_data_actions = record.not_data_actions,
+    };
+}
+
+std::optional<RoleDefinition> custom_role_in(
+    const catalog::Catalog& catalog, std::string_view guid
+) {
+    const auto record = catalog.get<catalog::RoleDefinitionRecord>(guid);
+    return record ? std::optional{role_of(*record)} : std::nullopt;
+}
+
 }  // namespace holdfast::control

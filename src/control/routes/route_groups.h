@@ -11,6 +11,13 @@ namespace holdfast::control {
 // metadata/
 void add_metadata_routes(std::vector<Route>& routes);
 
+// identity/, graph/, providers/authorization/
+void add_adfs_routes(std::vector<Route>& routes);
+void add_activity_log_routes(std::vector<Route>& routes);
+void add_directory_routes(std::vector<Route>& routes);
+void add_role_assignment_routes(std::vector<Route>& routes);
+void add_role_definition_routes(std::vector<Route>& routes);
+
 // subscriptions/
 void add_subscription_routes(std::vector<Route>& routes);
 void add_resource_group_routes(std::vector<Route>& routes);

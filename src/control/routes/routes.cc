@@ -7,6 +7,11 @@ namespace holdfast::control {
 std::vector<Route> all_routes() {
     std::vector<Route> routes;
     add_metadata_routes(routes);
+    add_adfs_routes(routes);
+    add_activity_log_routes(routes);
+    add_directory_routes(routes);
+    add_role_assignment_routes(routes);
+    add_role_definition_routes(routes);
     add_subscription_routes(routes);
     add_resource_group_routes(routes);
     add_provider_routes(routes);

@@ -10,7 +10,7 @@
 #include "control/http/tls_material.h"
 #include "control/identity/authorize.h"
 #include "control/identity/catalog_grants.h"
-#include "control/identity/tokens.h"
+#include "control/identity/identity.h"
 #include "control/operations.h"
 #include "control/services.h"
 #include "control/testing/https_client.h"
@@ -30,10 +30,14 @@ public:
         : config{std::move(config_in)},
           catalog{catalog::open_sqlite_catalog(":memory:", clock)},
           secrets{*catalog, Secret::random(32), clock},
-          authorizer{[this](const std::string& id) { return grants_in(*catalog, id); }},
+          authorizer{
+              [this](const std::string& id) { return grants_in(*catalog, id); },
+              [this](std::string_view guid) { return custom_role_in(*catalog, guid); }
+          },
           operations{std::make_unique<Operations>(*catalog, clock)},
           audit{*catalog, clock},
-          tokens{*catalog, Secret::random(32), tenant_id, clock},
+          identity{*catalog, Secret::random(32), {.tenant_id = tenant_id}, clock},
+          tokens{identity.tokens},
           services{
               .config = config,
               .clock = clock,
@@ -48,9 +52,13 @@ public:
               .authorizer = authorizer,
               .operations = *operations,
               .audit = audit,
+              .identity = identity,
           },
           dispatcher{
-              services, std::move(routes), {&tokens}, {.fallback_origin = "https://localhost"}
+              services,
+              std::move(routes),
+              {&identity.access_tokens, &identity.tokens},
+              {.fallback_origin = "https://localhost"}
           },
           owner_token{add_principal("owner", "Owner", "/")} {
         set_log_level(LogLevel::kError);
@@ -128,7 +136,8 @@ public:
     Authorizer authorizer;
     std::unique_ptr<Operations> operations;
     Audit audit;
-    TokenAuthority tokens;
+    Identity identity;
+    TokenAuthority& tokens;
     Services services;
     Dispatcher dispatcher;
     std::string owner_token;

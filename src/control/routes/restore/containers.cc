@@ -5,7 +5,9 @@
 #include "base/text.h"
 #include "control/arm.h"
 #include "control/identity/authorize.h"
+#include "control/key_vault_names.h"
 #include "control/routes/lookup.h"
+#include "control/routes/providers/authorization/role_scope.h"
 #include "control/routes/route_groups.h"
 #include "control/services.h"
 
@@ -17,11 +19,27 @@ namespace {
 constexpr std::string_view kReadFile =
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
 
+/// The container as an ARM scope: restored data is given to people like any other resource.
+std::string container_scope(const Services& services, const std::string& container) {
+    std::string subscription;
+    services.catalog.read([&](const catalog::View& view) {
+        subscription = first_subscription(view);
+    });
+    return restore_container_id(services.config, subscription, container);
+}
+
+std::string scope_of_request(
+    const Services& services, const Request& /*request*/, const PathParameters& path
+) {
+    return container_scope(services, path.has("container") ? path.at("container") : "");
+}
+
 Reply list_containers(const RequestContext& context) {
     std::vector<Json> items;
     for (const jobs::NamedContainer& container : context.services.containers.containers()) {
         const std::string path = "/restore/" + container.name;
-        if (context.services.authorizer.allows(context.principal, kReadFile, path)) {
+        const std::string scope = container_scope(context.services, container.name);
+        if (context.services.authorizer.allows(context.principal, kReadFile, scope)) {
             items.push_back(
                 Json{{"id", path}, {"name", container.name}, {"url", context.base_url + path}}
             );
@@ -79,6 +97,7 @@ void add_restore_container_routes(std::vector<Route>& routes) {
         .handler = list_containers,
         .access = Access::kAuthenticated,
         .api_version = ApiVersion::kExempt,
+        .scope = scope_of_request,
     });
     routes.push_back(Route{
         .verb = Verb::kGet,
@@ -87,6 +106,7 @@ void add_restore_container_routes(std::vector<Route>& routes) {
         .summary = "Lists the files of a restore container.",
         .handler = list_files,
         .api_version = ApiVersion::kExempt,
+        .scope = scope_of_request,
     });
     routes.push_back(Route{
         .verb = Verb::kGet,
@@ -96,6 +116,7 @@ void add_restore_container_routes(std::vector<Route>& routes) {
         .handler = get_file,
         .api_version = ApiVersion::kExempt,
         .auditing = Auditing::kAlways,
+        .scope = scope_of_request,
     });
 }
 

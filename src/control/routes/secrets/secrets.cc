@@ -3,7 +3,9 @@
 #include "catalog/catalog.h"
 #include "catalog/secret_store.h"
 #include "control/arm.h"
+#include "control/key_vault_names.h"
 #include "control/routes/documents.h"
+#include "control/routes/providers/authorization/role_scope.h"
 #include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
 #include "control/services.h"
@@ -31,10 +33,15 @@ Json attributes_of(const SecretRecord& record) {
     };
 }
 
-/// The store is the first label of the host that the client asked for, as in Key Vault's URLs; the
-/// server's own name or address means the default store. The same reading as of a secret's URI.
+/// The store is the label in front of the vaults' suffix in the host that the client asked for, as
+/// in Key Vault's URLs; any other host means the default store.
+std::string store_of_origin(const Services& services, std::string_view origin) {
+    std::string store = vault_of_host(services.config, origin);
+    return store.empty() ? std::string{SecretStore::kDefaultStore} : store;
+}
+
 std::string store_of(const RequestContext& context) {
-    std::string store = SecretStore::parse_uri(context.base_url + "/secrets/any").store;
+    std::string store = store_of_origin(context.services, context.base_url);
     if (store == kServerSecretStore) {
         // The passwords of registrations are write-only, whatever the Host header says.
         throw Error{
@@ -202,6 +209,24 @@ Reply delete_secret(const RequestContext& context) {
 
 }  // namespace
 
+namespace {
+
+/// `…/Microsoft.KeyVault/vaults/KV/secrets/NAME`: where roles on secrets are given.
+std::string secret_scope(
+    const Services& services, const Request& request, const PathParameters& path
+) {
+    std::string subscription;
+    services.catalog.read([&](const catalog::View& view) {
+        subscription = first_subscription(view);
+    });
+    const std::string store =
+        store_of_origin(services, "https://" + request.headers.get_or("Host", ""));
+    const std::string vault = key_vault_id(services.config, subscription, store);
+    return path.has("secretName") ? vault + "/secrets/" + path.at("secretName") : vault;
+}
+
+}  // namespace
+
 void add_secret_routes(std::vector<Route>& routes) {
     const auto add =
         [&](Verb verb, std::string pattern, std::string action, std::string summary, Handler handler
@@ -216,6 +241,7 @@ void add_secret_routes(std::vector<Route>& routes) {
                 .body = verb == Verb::kPut ? BodyRule::kRequired : BodyRule::kNone,
                 .api_version = ApiVersion::kExempt,
                 .auditing = reads_value ? Auditing::kAlways : Auditing::kByVerb,
+                .scope = secret_scope,
             });
         };
     add(Verb::kGet,

@@ -53,7 +53,7 @@ TEST_F(Secrets, ReadingAValueLeavesATrace) {
 
 TEST_F(Secrets, AVaultIsTheFirstLabelOfTheHost) {
     Headers other;
-    other.set("Host", "kv1.vault.example:8443");
+    other.set("Host", "kv1.localhost:8443");
     ASSERT_EQ(call("PUT", "/secrets/db", {{"value", "one"}}, other).status, 200);
     ASSERT_EQ(put("/secrets/db", {{"value", "default"}}).status, 200);
     EXPECT_EQ(call("GET", "/secrets/db", nullptr, other).body["value"], "one");
@@ -63,7 +63,7 @@ TEST_F(Secrets, AVaultIsTheFirstLabelOfTheHost) {
 TEST_F(Secrets, NoHostHeaderReachesThePasswordsOfRegistrations) {
     make_server();
     Headers inside;
-    inside.set("Host", "registered-servers.holdfast.internal");
+    inside.set("Host", "registered-servers.localhost");
     EXPECT_EQ(call("GET", "/secrets", nullptr, inside).status, 404);
     EXPECT_EQ(call("PUT", "/secrets/db", {{"value", "x"}}, inside).status, 404);
 }

@@ -9,6 +9,8 @@
 #include "control/dispatcher.h"
 #include "control/identity/authenticator.h"
 #include "control/identity/authorize.h"
+#include "control/identity/catalog_grants.h"
+#include "control/identity/identity.h"
 #include "control/operations.h"
 #include "control/routes/routes.h"
 #include "control/services.h"
@@ -269,14 +271,25 @@ struct ApiFixture::Stack {
         jobs::EngineSettings{}
     };
     std::map<std::string, std::vector<RoleGrant>> grants{
-        {"owner", {{"owner", std::string{kOwnerRoleId}, "/"}}}
+        {"owner",
+         {{"owner", std::string{kOwnerRoleId}, "/"},
+          {"owner", std::string{kSecretsOfficerRoleId}, "/"},
+          {"owner", std::string{kBlobContributorRoleId}, "/"}}}
     };
-    Authorizer authorizer{[this](const std::string& id) {
-        const auto found = grants.find(id);
-        return found == grants.end() ? std::vector<RoleGrant>{} : found->second;
-    }};
+    Authorizer authorizer{
+        [this](const std::string& id) {
+            // What tests gave, and what requests made.
+            std::vector<RoleGrant> all = grants_in(*catalog, id);
+            if (const auto found = grants.find(id); found != grants.end()) {
+                all.insert(all.end(), found->second.begin(), found->second.end());
+            }
+            return all;
+        },
+        [this](std::string_view guid) { return custom_role_in(*catalog, guid); }
+    };
     Operations operations{*catalog, clock};
     Audit audit{*catalog, clock};
+    Identity identity{*catalog, Secret::random(32), {.tenant_id = std::string{kTenant}}, clock};
     Services services{
         .config = config,
         .clock = clock,
@@ -291,6 +304,7 @@ struct ApiFixture::Stack {
         .authorizer = authorizer,
         .operations = operations,
         .audit = audit,
+        .identity = identity,
     };
     FakeAuthenticator authenticator{std::string{kTenant}};
     Dispatcher dispatcher{

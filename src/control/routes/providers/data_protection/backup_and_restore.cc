@@ -4,6 +4,7 @@
 #include "control/guards.h"
 #include "control/operations.h"
 #include "control/routes/lookup.h"
+#include "control/routes/providers/authorization/vault_permissions.h"
 #include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
 #include "control/services.h"
@@ -112,6 +113,11 @@ Reply start_backup(const RequestContext& context) {
     ignored.note_unknown(body_reader(context), {"backupRuleOptions"});
     const jobs::AdhocBackupRequest request =
         jobs::parse_adhoc_backup(context.body, place.instance.id, requester_of(context));
+    require_vault_permissions(
+        context,
+        place.vault,
+        needed_for_backup(context, place.instance.datasource_id, place.instance.secret_uri)
+    );
     Reply reply =
         register_job(context, place.vault, "backup", [&](catalog::Transaction& transaction) {
             return context.services.jobs.submit_backup(transaction, request);
@@ -137,6 +143,7 @@ Reply start_restore(const RequestContext& context) {
     const jobs::RestoreRequest request =
         jobs::parse_restore_request(context.body, "", place.instance.id, requester_of(context));
     check_target(context, request);
+    require_vault_permissions(context, place.vault, needed_for_restore(context, request));
     IgnoredProperties ignored;
     note_unknown_in_restore(body_reader(context), ignored);
     const std::vector<std::string> approvals = read_guard_requests(body_reader(context));
@@ -159,6 +166,8 @@ Reply validate_restore(const RequestContext& context) {
     jobs::RestoreRequest request = jobs::parse_restore_request(
         wrapped.value(), wrapped.path(), place.instance.id, requester_of(context)
     );
+    check_target(context, request);
+    require_vault_permissions(context, place.vault, needed_for_restore(context, request));
     jobs::Engine& engine = context.services.jobs;
     const std::string operation = context.services.operations.start(
         context,

@@ -8,6 +8,7 @@
 #include "control/resource_id.h"
 #include "control/routes/documents.h"
 #include "control/routes/lookup.h"
+#include "control/routes/providers/authorization/vault_permissions.h"
 #include "control/routes/providers/data_protection/instance_request.h"
 #include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
@@ -166,6 +167,10 @@ Reply put_instance(const RequestContext& context) {
             );
         });
     }
+    context.services.protection.check_instance(record);
+    require_vault_permissions(
+        context, vault, needed_for_backup(context, record.datasource_id, record.secret_uri)
+    );
     const InstanceRecord stored = context.services.protection.begin_protection(record);
     const std::string operation = finish_protection(context, vault, stored, request.validation);
     Reply reply = context.services.operations.with_resource(
@@ -180,6 +185,9 @@ Reply put_instance(const RequestContext& context) {
 Reply validate(const RequestContext& context, const VaultRecord& vault, InstanceRecord record) {
     ProtectionService& protection = context.services.protection;
     protection.check_instance(record);
+    require_vault_permissions(
+        context, vault, needed_for_backup(context, record.datasource_id, record.secret_uri)
+    );
     const std::string operation = context.services.operations.start(
         context,
         instance_operation(vault, "validateForBackup"),
