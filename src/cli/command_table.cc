@@ -12,6 +12,12 @@ struct Group {
 
 constexpr std::array kGroups{
     Group{"account", "Subscriptions of the server."},
+    Group{"ad", "The server's directory: who can log in."},
+    Group{"ad signed-in-user", "Who is logged in."},
+    Group{"ad sp", "Service principals: programs that log in with a secret."},
+    Group{"ad sp credential", "The secrets of a service principal."},
+    Group{"ad user", "Users: people who log in with a password."},
+    Group{"audit", "The audit trail: who did what."},
     Group{"clock", "The server's clock."},
     Group{"completion", "Shell completion."},
     Group{"dataprotection", "Back up and restore PostgreSQL."},
@@ -32,6 +38,9 @@ constexpr std::array kGroups{
     Group{"postgres", "PostgreSQL servers that can be protected."},
     Group{"postgres flexible-server", "Registered servers."},
     Group{"postgres flexible-server db", "Databases of a registered server."},
+    Group{"role", "Who may do what."},
+    Group{"role assignment", "Roles that principals have at scopes."},
+    Group{"role definition", "Roles, built-in ones and one's own."},
     Group{"vault", "Repositories on disk, without a server."},
 };
 

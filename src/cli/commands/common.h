@@ -82,6 +82,9 @@ struct WholeNumber {
 
 // The rows, by file.
 void add_account_commands(std::vector<Command>& table);
+void add_audit_commands(std::vector<Command>& table);
+void add_az_setup_commands(std::vector<Command>& table);
+void add_directory_commands(std::vector<Command>& table);
 void add_group_commands(std::vector<Command>& table);
 void add_instance_commands(std::vector<Command>& table);
 void add_job_commands(std::vector<Command>& table);
@@ -93,6 +96,7 @@ void add_postgres_commands(std::vector<Command>& table);
 void add_resource_graph_commands(std::vector<Command>& table);
 void add_rest_commands(std::vector<Command>& table);
 void add_restore_commands(std::vector<Command>& table);
+void add_role_commands(std::vector<Command>& table);
 void add_status_commands(std::vector<Command>& table);
 void add_vault_commands(std::vector<Command>& table);
 

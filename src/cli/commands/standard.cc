@@ -7,6 +7,9 @@ namespace holdfast::cli {
 std::vector<Command> standard_commands() {
     std::vector<Command> table;
     add_account_commands(table);
+    add_audit_commands(table);
+    add_az_setup_commands(table);
+    add_directory_commands(table);
     add_client_side_commands(table);
     add_group_commands(table);
     add_instance_commands(table);
@@ -19,6 +22,7 @@ std::vector<Command> standard_commands() {
     add_resource_graph_commands(table);
     add_rest_commands(table);
     add_restore_commands(table);
+    add_role_commands(table);
     add_status_commands(table);
     add_vault_commands(table);
     return table;
