@@ -81,6 +81,11 @@ HOLDFAST_RECORD_JSON(
     provisioning_state,
     repository_id,
     repository_directory,
+    soft_deleted,
+    deleted_name,
+    deleted_at,
+    purge_at,
+    delete_activity_id,
     created_at,
     modified_at,
     etag

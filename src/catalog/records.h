@@ -74,6 +74,12 @@ struct VaultRecord {
     std::string provisioning_state = "Succeeded";
     std::string repository_id;         ///< 32 hex digits; empty until the repository exists.
     std::string repository_directory;  ///< Below the configured vault root.
+    /// Listed under deletedVaults instead of backupVaults; comes back whole until it is purged.
+    bool soft_deleted = false;
+    std::string deleted_name;  ///< Guid: what the deleted vault is called.
+    std::optional<Instant> deleted_at;
+    std::optional<Instant> purge_at;
+    std::string delete_activity_id;
     Instant created_at;
     Instant modified_at;
     std::string etag;

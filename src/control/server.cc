@@ -17,6 +17,7 @@
 #include "control/key_vault_names.h"
 #include "control/operations.h"
 #include "control/routes/documents.h"
+#include "control/routes/providers/data_protection/deleted_vaults.h"
 #include "control/routes/routes.h"
 #include "control/services.h"
 #include "jobs/containers.h"
@@ -340,6 +341,7 @@ void Server::tick() {
     if (graph_->clock.now() >= graph_->next_sweep) {
         (void)graph_->operations.remove_expired();
         graph_->identity.tick();
+        (void)purge_deleted_vaults(graph_->services);
         graph_->next_sweep = graph_->clock.now() + kExpirySweepInterval;
     }
 }

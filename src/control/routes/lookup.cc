@@ -113,6 +113,16 @@ VaultRecord require_vault(const catalog::View& view, const RequestContext& conte
         (void)require_group(view, context);
         throw not_found(ErrorKind::kResourceNotFound, kVaultType, id.name(), id.text());
     }
+    if (found->soft_deleted) {
+        const Error error =
+            not_found(ErrorKind::kResourceNotFound, kVaultType, id.name(), id.text());
+        ErrorText text = error.text();
+        text.message = fmt::format("The backup vault '{}' is soft-deleted.", found->name);
+        text.recommended_actions = {fmt::format(
+            "Bring it back: PUT it with the header x-ms-deleted-vault-id: {}.", found->deleted_name
+        )};
+        throw Error{ErrorKind::kResourceNotFound, std::move(text)};
+    }
     return *std::move(found);
 }
 

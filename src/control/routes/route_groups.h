@@ -31,6 +31,7 @@ void add_backup_and_restore_routes(std::vector<Route>& routes);
 void add_backup_job_routes(std::vector<Route>& routes);
 void add_guard_proxy_routes(std::vector<Route>& routes);
 void add_resource_guard_routes(std::vector<Route>& routes);
+void add_deleted_vault_routes(std::vector<Route>& routes);
 void add_location_routes(std::vector<Route>& routes);
 void add_reapply_retention_routes(std::vector<Route>& routes);
 void add_recovery_point_routes(std::vector<Route>& routes);

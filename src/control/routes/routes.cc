@@ -23,6 +23,7 @@ std::vector<Route> all_routes() {
     add_recovery_point_routes(routes);
     add_resource_guard_routes(routes);
     add_location_routes(routes);
+    add_deleted_vault_routes(routes);
     add_reapply_retention_routes(routes);
     add_guard_proxy_routes(routes);
     add_operation_routes(routes);

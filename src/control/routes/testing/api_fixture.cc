@@ -332,6 +332,10 @@ catalog::Catalog& ApiFixture::catalog() {
     return *stack_->catalog;
 }
 
+Services& ApiFixture::services() {
+    return stack_->services;
+}
+
 FakeClock& ApiFixture::clock() {
     return stack_->clock;
 }

@@ -21,6 +21,8 @@
 
 namespace holdfast::control {
 
+struct Services;
+
 struct Answer {
     int status = 0;
     Headers headers;
@@ -96,6 +98,7 @@ protected:
 
     [[nodiscard]] catalog::Catalog& catalog();
     [[nodiscard]] FakeClock& clock();
+    [[nodiscard]] Services& services();
 
 private:
     struct Stack;

@@ -10,6 +10,7 @@
 #include "control/resource_id.h"
 #include "control/routes/documents.h"
 #include "control/routes/lookup.h"
+#include "control/routes/providers/data_protection/deleted_vaults.h"
 #include "control/routes/providers/data_protection/vault_settings.h"
 #include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
@@ -101,7 +102,8 @@ std::vector<Json> readable_vaults(
 ) {
     std::vector<Json> items;
     view.each<VaultRecord>(query, [&](const VaultRecord& vault) {
-        if (context.services.authorizer.allows(context.principal, kReadVault, vault.id)) {
+        if (!vault.soft_deleted &&
+            context.services.authorizer.allows(context.principal, kReadVault, vault.id)) {
             items.push_back(document_of(view, vault));
         }
         return true;
@@ -319,8 +321,27 @@ VaultRecord change_vault(
     });
 }
 
+/// What a PUT that brings a vault back would be refused for: judged before it is back.
+void check_change(const RequestContext& context, const JsonReader& body) {
+    const auto deleted = context.services.catalog.get<VaultRecord>(vault_id_of(context).key());
+    if (!deleted || !deleted->soft_deleted) {
+        return;
+    }
+    VaultRecord after = *deleted;
+    IgnoredProperties ignored;
+    apply_body(context, body, after, ignored);
+    const auto properties = body.optional_member("properties");
+    const std::vector<std::string> approvals =
+        properties ? read_guard_requests(*properties) : std::vector<std::string>{};
+    context.services.catalog.read([&](const catalog::View& view) {
+        require_approvals(view, context, *deleted, after, approvals);
+    });
+}
+
 Reply put_vault(const RequestContext& context) {
     const JsonReader body = body_reader(context);
+    check_change(context, body);
+    undelete_if_asked(context);
     const auto existing = context.services.catalog.get<VaultRecord>(vault_id_of(context).key());
     if (!existing) {
         check_preconditions(context.request, std::nullopt);
@@ -357,6 +378,8 @@ Reply patch_vault(const RequestContext& context) {
     return reply;
 }
 
+}  // namespace
+
 /// What was granted to the vault's identity, and on the vault, goes with it.
 void remove_grants(catalog::Transaction& transaction, const VaultRecord& vault) {
     std::vector<std::string> gone;
@@ -376,12 +399,17 @@ void remove_grants(catalog::Transaction& transaction, const VaultRecord& vault) 
     }
 }
 
+namespace {
+
 Reply delete_vault(const RequestContext& context) {
     const auto vault = context.services.catalog.get<VaultRecord>(vault_id_of(context).key());
-    if (!vault) {
+    if (!vault || vault->soft_deleted) {
         return Reply::empty(204);
     }
     check_preconditions(context.request, vault->etag);
+    if (context.api_version >= kVaultSoftDeleteFrom) {
+        return soft_delete_vault(context, *vault);
+    }
     OperationSpec spec = vault_operation(*vault, "deleteVault");
     spec.status_place = StatusPlace::kLocation;
     std::string operation;

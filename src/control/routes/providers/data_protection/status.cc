@@ -183,7 +183,8 @@ Reply get_status(const RequestContext& context) {
             .parent_prefix = fmt::format("/subscriptions/{}/", subscription.id)
         };
         for (const VaultRecord& vault : view.list<VaultRecord>(below)) {
-            if (may_read("Microsoft.DataProtection/backupVaults/read", vault.id)) {
+            if (!vault.soft_deleted &&
+                may_read("Microsoft.DataProtection/backupVaults/read", vault.id)) {
                 readable.push_back(vault);
             }
         }

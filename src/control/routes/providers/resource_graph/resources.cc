@@ -138,7 +138,7 @@ public:
 
     void collect_vaults() {
         view_.each<VaultRecord>({}, [&](const VaultRecord& vault) {
-            if (may_read(kVaultType, vault.id)) {
+            if (!vault.soft_deleted && may_read(kVaultType, vault.id)) {
                 Json row = row_of(vault.id, kVaultType, vault.name, vault.location);
                 const auto mapping = is_mapped_to_guard(view_, vault.id) ? GuardMapping::kMapped
                                                                          : GuardMapping::kNone;
@@ -236,8 +236,8 @@ private:
         std::size_t all = 0;
         view_.each<VaultRecord>({}, [&](const VaultRecord& vault) {
             ++all;
-            if (has(names, vault.name) && has(groups, vault.resource_group) &&
-                may_read(kJobType, vault.id)) {
+            if (!vault.soft_deleted && has(names, vault.name) &&
+                has(groups, vault.resource_group) && may_read(kJobType, vault.id)) {
                 wanted.push_back(vault.id);
             }
             return true;
