@@ -136,6 +136,35 @@ TEST_F(ResourceGuards, GuardedOperationsNeedTheWordOfAnotherPrincipal) {
     EXPECT_EQ(get(instance()).body["properties"]["currentProtectionState"], "ProtectionStopped");
 }
 
+TEST_F(ResourceGuards, AnOperatorOfTheGuardByAnothersHandNeedsNoRequest) {
+    map();
+    const Json named = naming("dppDisableStopProtectionRequests");
+    const auto assign = [&](const std::string& scope, std::string_view role, std::string_view by) {
+        catalog().write([&](catalog::Transaction& transaction) {
+            catalog::RoleAssignmentRecord record;
+            record.id = "11111111-1111-4111-8111-111111111111";
+            record.scope = scope;
+            record.role_definition_id =
+                fmt::format("/providers/Microsoft.Authorization/roleDefinitions/{}", role);
+            record.principal_id = kOperator;
+            record.created_by = by;
+            transaction.put(record);
+        });
+    };
+    constexpr std::string_view kMuaOperator = "f54b6d04-23c6-443e-b462-9c16ab7b4a52";
+    assign(guard(), kMuaOperator, kOperator);  // By himself.
+    EXPECT_EQ(post(instance("stopProtection"), named).status, 403);
+    assign(guard(), kMuaOperator, "");  // By the service.
+    EXPECT_EQ(post(instance("stopProtection"), named).status, 403);
+    assign(group("security"), kMuaOperator, kApprover);  // Not of this guard alone.
+    EXPECT_EQ(post(instance("stopProtection"), named).status, 403);
+    assign(guard(), "acdd72a7-3385-48ef-bd42-f606fba81ae7", kApprover);  // A reader.
+    EXPECT_EQ(post(instance("stopProtection"), named).status, 403);
+    assign(guard(), kMuaOperator, kApprover);
+    EXPECT_EQ(post(instance("stopProtection")).status, 403);  // It still has to be named.
+    EXPECT_EQ(post(instance("stopProtection"), named).status, 202);
+}
+
 TEST_F(ResourceGuards, AnApprovalEnds) {
     map();
     ask_and_approve("dppDisableSuspendBackupsRequests");
