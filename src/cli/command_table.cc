@@ -14,6 +14,7 @@ constexpr std::array kGroups{
     Group{"account", "Subscriptions of the server."},
     Group{"ad", "The server's directory: who can log in."},
     Group{"ad signed-in-user", "Who is logged in."},
+    Group{"ad signing-key", "The keys that the server signs tokens with."},
     Group{"ad sp", "Service principals: programs that log in with a secret."},
     Group{"ad sp credential", "The secrets of a service principal."},
     Group{"ad user", "Users: people who log in with a password."},

@@ -13,7 +13,9 @@
 #include "control/http/tls_material.h"
 #include "control/identity/authorize.h"
 #include "control/identity/catalog_grants.h"
+#include "control/identity/external_issuers.h"
 #include "control/identity/identity.h"
+#include "control/identity/jwks_fetch.h"
 #include "control/key_vault_names.h"
 #include "control/operations.h"
 #include "control/routes/documents.h"
@@ -166,6 +168,7 @@ struct Server::Graph {
               clock
           },
           owner{ensure_owner(*catalog, identity.tokens, clock)},
+          issuers{config.identity.issuers, fetch_jwks, *catalog, ids.tenant_id, clock},
           secrets{*catalog, derive_key(key, kSecretsKey), clock, config.server.names},
           tools{config.postgres.bin_directories},
           data_plane{jobs::postgres_data_plane(
@@ -208,7 +211,7 @@ struct Server::Graph {
           dispatcher{
               services,
               routes(),
-              {&identity.access_tokens, &identity.tokens},
+              {&identity.access_tokens, &identity.tokens, &issuers},
               {.public_url = config.server.public_url, .fallback_origin = url}
           } {
         engine.start();
@@ -278,6 +281,7 @@ struct Server::Graph {
     ServiceIds ids;
     Identity identity;
     std::optional<OwnerCredential> owner;
+    ExternalIssuers issuers;
     catalog::SecretStore secrets;
     postgres::ClientTools tools;
     std::unique_ptr<jobs::DataPlane> data_plane;

@@ -1,8 +1,12 @@
 """The unmodified Azure CLI and SDKs, pointed at a throwaway server: what the tests of this folder stand on."""
+import http.server
 import json
 import os
+import ssl
 import subprocess
 import sys
+import threading
+import time
 
 DEBIAN_PYTHON = "/usr/bin/python3"  # Has python3-azure, whatever other interpreter is first on the PATH.
 
@@ -63,6 +67,54 @@ class Az:
         if result.returncode != 0:
             raise AzFailed(result)
         return json.loads(result.stdout) if result.stdout.strip() else None
+
+
+class Issuer:
+    """An OpenID Connect issuer on loopback: a key set behind TLS with a certificate of its own, and tokens."""
+
+    def __init__(self, directory):
+        from cryptography.hazmat.primitives.asymmetric import rsa
+        import jwt
+
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
+        jwk.update(kid="issuer-1", use="sig", alg="RS256")
+        keys = json.dumps({"keys": [jwk]}).encode()
+        self.certificate, key_file = os.path.join(directory, "issuer.pem"), os.path.join(directory, "issuer.key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key_file,
+                        "-out", self.certificate, "-days", "2", "-subj", "/CN=issuer", "-addext", "subjectAltName=DNS:localhost"],
+                       check=True, stderr=subprocess.DEVNULL)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200 if self.path == "/keys" else 404)
+                self.send_header("Content-Length", str(len(keys)))
+                self.end_headers()
+                self.wfile.write(keys)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key_file)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.name = f"https://localhost:{self.server.server_port}"
+        self.configuration = (
+            f'[[identity.issuers]]\nissuer = "{self.name}"\naudiences = ["holdfast"]\njwks_uri = "{self.name}/keys"\n'
+            f'ca_file = "{self.certificate}"\nroles = ["lookers=Reader@/"]\n')
+
+    def token(self, **claims):
+        import jwt
+
+        now = int(time.time())
+        return jwt.encode({"iss": self.name, "aud": "holdfast", "iat": now, "exp": now + 300, **claims}, self.key, "RS256",
+                          headers={"kid": "issuer-1"})
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def credential(server, client_id, secret):

@@ -22,7 +22,8 @@ class Identity(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.directory = tempfile.mkdtemp(prefix="holdfast-azure-")
-        cls.holdfast = harness.Holdfast(PROGRAM, cls.directory, {"service": {"key_vaults": ["kv1"]}})
+        cls.issuer = azure_tools.Issuer(cls.directory)
+        cls.holdfast = harness.Holdfast(PROGRAM, cls.directory, {"service": {"key_vaults": ["kv1"]}}, tables=[cls.issuer.configuration])
         cls.ca = os.path.join(cls.holdfast.state, "tls", "ca.pem")
         os.environ["REQUESTS_CA_BUNDLE"] = cls.ca
         cls.az = azure_tools.Az(cls.directory, cls.ca)
@@ -41,6 +42,7 @@ class Identity(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.holdfast.stop()
+        cls.issuer.stop()
         shutil.rmtree(cls.directory, ignore_errors=True)
 
     def login_owner(self):
@@ -198,6 +200,40 @@ class Identity(unittest.TestCase):
             self.check_secrets(self.secrets(self.holdfast.url.replace("localhost", "kv1.localhost")))
         finally:
             socket.getaddrinfo = lookup
+
+    def test_secrets_by_az(self):
+        """With `az rest`: Debian's `az keyvault secret` ends before it asks anybody (No module named 'azure.keyvault.v7_0')."""
+        self.login_owner()
+        url, resource = f"{self.holdfast.url}/secrets/by-az", ("--resource", self.holdfast.url + "/")
+        body = os.path.join(self.directory, "secret.json")
+        harness.write_private(body, json.dumps({"value": "Geheim-3"}))
+        made = self.az("rest", "--method", "put", "--url", url + "?api-version=7.3", "--body", "@" + body, *resource)
+        self.assertTrue(made["id"].startswith(url + "/"))
+        self.assertEqual(self.az("rest", "--url", url + "?api-version=7.3", *resource)["value"], "Geheim-3")
+        self.az("rest", "--method", "delete", "--url", url + "?api-version=7.3", *resource)
+        self.assertIn("SecretNotFound", self.az.call("rest", "--url", url + "?api-version=7.3", *resource).stderr)
+
+    # ---- another issuer
+
+    def test_tokens_of_another_issuer(self):
+        import requests
+
+        def ask(path, token):
+            return requests.get(self.holdfast.url + path, headers={"Authorization": "Bearer " + token}, verify=self.ca, timeout=30)
+
+        groups = f"/subscriptions/{self.subscription}/resourceGroups/default?api-version=2021-04-01"
+        token = self.issuer.token(sub="bob", preferred_username="bob", roles=["lookers"])
+        self.assertEqual(ask(groups, token).status_code, 200)
+        self.assertEqual(ask("/v1.0/me", token).json()["displayName"], "bob")
+        self.assertEqual(ask(groups, self.issuer.token(sub="eve", roles=[])).status_code, 403)
+        for wrong in ({"aud": "other"}, {"iss": "https://elsewhere.example"}, {"exp": 1}):
+            self.assertEqual(ask(groups, self.issuer.token(sub="bob", roles=["lookers"], **wrong)).status_code, 401, wrong)
+        # Who is known from there can be given a role here by his object id, and be shut out.
+        eve = next(user for user in self.holdfast.cli("ad", "user", "list") if user["displayName"] == "eve")
+        self.holdfast.cli("role", "assignment", "create", "--assignee", eve["id"], "--role", "Reader", "--scope", "/")
+        self.assertEqual(ask(groups, self.issuer.token(sub="eve", roles=[])).status_code, 200)
+        self.holdfast.cli("ad", "user", "update", "--id", eve["id"], "--account-enabled", "false")
+        self.assertEqual(ask(groups, self.issuer.token(sub="eve", roles=[])).status_code, 401)
 
     # ---- audit
 

@@ -93,7 +93,7 @@ class CommandFailed(Exception):
 class Holdfast:
     """A throwaway server and a command line that talks to it."""
 
-    def __init__(self, program, directory, settings=None):
+    def __init__(self, program, directory, settings=None, tables=()):
         self.program, self.directory = program, directory
         self.state = os.path.join(directory, "state")
         self.restore = os.path.join(directory, "restore")
@@ -108,6 +108,7 @@ class Holdfast:
             for section, values in sections.items():
                 file.write(f"[{section}]\n")
                 file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+            file.writelines(tables)
             file.write(f'[[restore.containers]]\nname = "files"\ndirectory = "{self.restore}"\n')
         self.log_path = os.path.join(directory, "server.log")
         self.process, self.token = None, None

@@ -167,6 +167,11 @@ Json update_user(const Arguments& arguments, Session& session) {
     return nullptr;
 }
 
+Json rotate_signing_key(const Arguments& arguments, Session& session) {
+    const Json body{{"oldKeys", arguments.flag("--remove-old") ? "Remove" : "Keep"}};
+    return answer_of(session.call("POST", "/providers/Holdfast.Identity/rotateSigningKey", &body));
+}
+
 Handler show_of(std::string_view type) {
     return [type](const Arguments& arguments, Session& session) {
         return session.get(object_path(type, arguments));
@@ -317,6 +322,14 @@ void add_user_commands(std::vector<Command>& table) {
 }  // namespace
 
 void add_directory_commands(std::vector<Command>& table) {
+    table.push_back({
+        .path = "ad signing-key rotate",
+        .summary = "Sign tokens with a new key from now on.",
+        .options = {flag({"--remove-old"}, "End all tokens issued until now: a key was lost.")},
+        .examples = {{"A key was lost", "holdfast ad signing-key rotate --remove-old"}},
+        .handler = rotate_signing_key,
+        .details = "Keys are rotated by themselves every 90 days; tokens issued before stay good.",
+    });
     add_sp_commands(table);
     add_user_commands(table);
 }

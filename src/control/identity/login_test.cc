@@ -198,6 +198,15 @@ TEST_F(Login, TheTrailNamesWhoTriedAndNeverTheSecret) {
     }
 }
 
+TEST_F(Login, AFloodThatGuessesNothingLeavesNoTrail) {
+    const std::size_t before = plane_.audit_trail().size();
+    for (int i = 0; i < 50; ++i) {
+        EXPECT_EQ(post("grant_type=magic&client_id=x").status, 400);
+        EXPECT_EQ(post("grant_type=client_credentials").status, 400);
+    }
+    EXPECT_EQ(plane_.audit_trail().size(), before);
+}
+
 TEST_F(Login, DiscoveryLeadsToTheTokenEndpoint) {
     const Reply found = plane_.call({.target = "/adfs/.well-known/openid-configuration"});
     ASSERT_EQ(found.status, 200);
@@ -217,6 +226,18 @@ TEST_F(Login, DiscoveryLeadsToTheTokenEndpoint) {
     // What anybody can do with it: check a token.
     const std::string token = body_of(post(client_form(secret_)))["access_token"];
     EXPECT_TRUE(VerificationKey::from_jwk(key)->verifies(token));
+}
+
+TEST_F(Login, ALostSigningKeyEndsItsTokens) {
+    const std::string token = body_of(post(client_form(secret_)))["access_token"];
+    const std::string rotate = "/providers/Holdfast.Identity/rotateSigningKey";
+    EXPECT_EQ(plane_.call({.method = "POST", .target = rotate, .token = token}).status, 403);
+    EXPECT_EQ(plane_.as_owner("POST", rotate, R"({"oldKeys":"Burn"})").status, 400);
+    EXPECT_EQ(body_of(plane_.as_owner("POST", rotate))["keys"], 2);
+    EXPECT_EQ(me(token).status, 200);
+    EXPECT_EQ(body_of(plane_.as_owner("POST", rotate, R"({"oldKeys":"Remove"})"))["keys"], 1);
+    EXPECT_EQ(me(token).status, 401);
+    EXPECT_EQ(me(body_of(post(client_form(secret_)))["access_token"]).status, 200);
 }
 
 TEST_F(Login, ManyPasswordsAtOnceAreCheckedTwoAtATime) {

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "control/audit.h"
 #include "control/identity/identity.h"
+#include "control/routes/request_body.h"
 #include "control/routes/route_groups.h"
 #include "control/services.h"
 
@@ -76,15 +77,17 @@ Reply post_token(const RequestContext& context) {
     const LoginOutcome outcome = context.services.identity.logins.login(
         {.form = form, .origin = context.base_url, .peer = context.request.peer_address}
     );
-    if (outcome.status == 429) {
-        // The failures that led here are in the trail; a flood of these would only fill the disk.
+    // Successes, and the failures that the limiter counts. Nobody is judged by what is refused
+    // unread, and a flood of it must not fill the disk.
+    if (outcome.principal || outcome.code == "invalid_client" || outcome.code == "invalid_grant") {
+        audit_login(context, outcome);
+    } else {
         log_warning(
-            "login refused: too many failures",
-            {{"peer", context.request.peer_address},
+            "login refused",
+            {{"code", outcome.code},
+             {"peer", context.request.peer_address},
              {"correlation_id", context.request.correlation_id}}
         );
-    } else {
-        audit_login(context, outcome);
     }
     Reply reply = Reply::json(outcome.status, outcome.body);
     reply.headers.set("Cache-Control", "no-store");
@@ -93,6 +96,23 @@ Reply post_token(const RequestContext& context) {
         reply.headers.set("Retry-After", std::to_string(outcome.retry_after->count()));
     }
     return reply;
+}
+
+/// `{"oldKeys":"Keep"|"Remove"}`: whether tokens that were issued until now stay good.
+Reply rotate_key(const RequestContext& context) {
+    auto old = KeyRing::OldKeys::kVerify;
+    if (!context.body.is_null()) {
+        const JsonReader body = body_reader(context);
+        body.refuse_unknown({"oldKeys"});
+        if (const auto given = body.optional_member("oldKeys")) {
+            old = given->as_one_of({"Keep", "Remove"}) == "Remove" ? KeyRing::OldKeys::kRemove
+                                                                   : KeyRing::OldKeys::kVerify;
+        }
+    }
+    const std::string id = context.services.identity.keys.rotate(old);
+    return Reply::ok(
+        Json{{"keyId", id}, {"keys", context.services.identity.keys.published()["keys"].size()}}
+    );
 }
 
 }  // namespace
@@ -128,6 +148,17 @@ void add_adfs_routes(std::vector<Route>& routes) {
         .access = Access::kAnonymous,
         .api_version = ApiVersion::kExempt,
         .auditing = Auditing::kByHandler,
+    });
+    routes.push_back(Route{
+        .verb = Verb::kPost,
+        .pattern = "/providers/Holdfast.Identity/rotateSigningKey",
+        .action = "Microsoft.Authorization/signingKeys/write",
+        .summary = "Signs tokens with a new key from now on; old ones verify on, or are removed.",
+        .handler = rotate_key,
+        .body = BodyRule::kOptional,
+        .api_version = ApiVersion::kExempt,
+        .scope =
+            [](const Services&, const Request&, const PathParameters&) { return std::string{"/"}; },
     });
 }
 
