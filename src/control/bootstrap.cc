@@ -5,6 +5,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "control/identity/authorize.h"
+#include "jobs/rebuild.h"
 #include "vault/vault.h"
 
 #include <algorithm>
@@ -15,7 +16,7 @@
 namespace holdfast::control {
 namespace {
 
-constexpr std::string_view kKeySetting = "kek_fingerprint";
+constexpr std::string_view kKeySetting = jobs::kKeyFingerprintSetting;
 constexpr std::string_view kSubscriptionSetting = "subscription_id";
 constexpr std::string_view kTenantSetting = "tenant_id";
 constexpr std::string_view kOwnerSetting = "owner_principal_id";
@@ -125,7 +126,8 @@ Secret open_key(const KeysConfig& config, catalog::Catalog& catalog) {
     make_directory_durably(config.kek_file.parent_path(), 0700);
     Secret key = vault::read_or_create_key_file(config.kek_file.string());
     const std::string fingerprint = vault::key_fingerprint(key);
-    if (known && *known != fingerprint) {
+    // Empty: a catalog rebuilt from the vaults, which learns its key now.
+    if (known && !known->empty() && *known != fingerprint) {
         throw Error{
             ErrorKind::kKeyWrong,
             ErrorText{
@@ -141,7 +143,7 @@ Secret open_key(const KeysConfig& config, catalog::Catalog& catalog) {
             }
         };
     }
-    if (!known) {
+    if (!known || known->empty()) {
         log_info(
             "key-encryption key in use",
             {{"file", config.kek_file.string()}, {"fingerprint", fingerprint}}

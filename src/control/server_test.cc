@@ -2,6 +2,9 @@
 
 #include "base/log.h"
 #include "control/testing/https_client.h"
+#include "jobs/rebuild.h"
+#include "vault/object_store/local_store.h"
+#include "vault/vault.h"
 
 #include <filesystem>
 #include <fstream>
@@ -44,6 +47,21 @@ protected:
         HttpsClient client{server.port(), *read_file(server.ca_file(), 100000)};
         EXPECT_TRUE(client.connected());
         return client.request("GET", target, {.token = token});
+    }
+    void make_vault(const Server& server, const std::string& token) {
+        HttpsClient client{server.port(), *read_file(server.ca_file(), 100000)};
+        const std::string subscription =
+            get(server, kSubscriptions, token).json()["value"][0]["subscriptionId"];
+        const ClientReply made = client.request(
+            "PUT",
+            "/subscriptions/" + subscription +
+                "/resourceGroups/g/providers/Microsoft.DataProtection/backupVaults/kept"
+                "?api-version=2024-04-01",
+            {.token = token,
+             .body = R"({"location":"l","properties":{"storageSettings":[)"
+                     R"({"datastoreType":"VaultStore","type":"LocallyRedundant"}]}})"}
+        );
+        EXPECT_EQ(made.status, 201) << made.body;
     }
     ErrorKind refusal() {
         try {
@@ -149,19 +167,7 @@ TEST_F(ServerTest, never_begins_anew_beside_vaults_of_an_earlier_server) {
     {
         Server server{config, clock};
         token = server.take_owner_credential()->token.text.expose_text();
-        HttpsClient client{server.port(), *read_file(server.ca_file(), 100000)};
-        const std::string subscription =
-            get(server, kSubscriptions, token).json()["value"][0]["subscriptionId"];
-        const ClientReply made = client.request(
-            "PUT",
-            "/subscriptions/" + subscription +
-                "/resourceGroups/g/providers/Microsoft.DataProtection/backupVaults/kept"
-                "?api-version=2024-04-01",
-            {.token = token,
-             .body = R"({"location":"l","properties":{"storageSettings":[)"
-                     R"({"datastoreType":"VaultStore","type":"LocallyRedundant"}]}})"}
-        );
-        ASSERT_EQ(made.status, 201) << made.body;
+        make_vault(server, token);
         ASSERT_FALSE(std::filesystem::is_empty(config.vaults.directory));
     }
     const std::filesystem::path state = config.state.directory;
@@ -183,6 +189,45 @@ TEST_F(ServerTest, never_begins_anew_beside_vaults_of_an_earlier_server) {
     config.vaults.directory = directory.path() / "new/vaults";
     const Server server{config, clock};
     EXPECT_TRUE(std::filesystem::exists(config.keys.kek_file));
+}
+
+TEST_F(ServerTest, comes_back_under_another_key_from_its_vaults) {
+    {
+        Server server{config, clock};
+        make_vault(server, std::string{server.take_owner_credential()->token.text.expose_text()});
+    }
+    const auto vault_directory = std::filesystem::directory_iterator {
+        config.vaults.directory
+    } -> path();
+    Secret old_key = vault::read_key_file(config.keys.kek_file.string());
+    std::filesystem::rename(vault_directory, directory.path() / "kept");
+    std::filesystem::remove_all(config.state.directory);
+    std::filesystem::create_directories(config.vaults.directory);
+    std::filesystem::create_directories(config.keys.kek_file.parent_path());
+    std::filesystem::rename(directory.path() / "kept", vault_directory);
+    // What `vault add-key` and `vault scan --write-catalog` do.
+    {
+        vault::LocalStore store{vault_directory};
+        const auto repository = vault::Repository::open(store, old_key, clock);
+        repository->add_key(vault::read_or_create_key_file(config.keys.kek_file.string()), {});
+        const auto catalog =
+            catalog::open_sqlite_catalog(config.state.directory / "catalog.db", clock);
+        (void)jobs::rebuild_catalog(*catalog, {{*repository, vault_directory.filename().string()}});
+    }
+    const Server server{config, clock};
+    const Secret token = make_owner_token(config, clock);
+    const std::string bearer{token.expose_text()};
+    const std::string subscription =
+        get(server, kSubscriptions, bearer).json()["value"][0]["subscriptionId"];
+    const Json vaults = get(server,
+                            "/subscriptions/" + subscription +
+                                "/providers/Microsoft.DataProtection/backupVaults"
+                                "?api-version=2024-04-01",
+                            bearer)
+                            .json()["value"];
+    ASSERT_EQ(vaults.size(), 1U);
+    EXPECT_EQ(vaults[0]["name"], "kept");
+    EXPECT_EQ(vaults[0]["properties"]["holdfast"]["usable"], true) << vaults[0];
 }
 
 TEST_F(ServerTest, health_needs_no_token_and_says_little) {

@@ -243,6 +243,11 @@ RebuildReport rebuild_catalog(
     }
     if (newest != nullptr) {
         catalog.import_resources(newest->resources);
+        // The old key may be lost, and another one have been added to the repositories since.
+        catalog.write([&](catalog::Transaction& transaction) {
+            report.sealed_under = transaction.setting(kKeyFingerprintSetting).value_or("");
+            transaction.set_setting(kKeyFingerprintSetting, "");
+        });
     } else {
         report.warnings.push_back(
             "No catalog snapshot was found: vaults and instances are made of what the recovery "

@@ -263,6 +263,9 @@ TEST(RebuildTest, ALostCatalogComesBackWithStatesAndPoints) {
     world.protect("app");
     world.data_plane.databases["other"] = "other's data";
     world.protect("other");
+    world.catalog->write([](catalog::Transaction& transaction) {
+        transaction.set_setting(kKeyFingerprintSetting, "old");
+    });
     (void)world.backup("app", "Monthly");
     world.wait_idle();
     (void)world.backup("other");
@@ -275,6 +278,10 @@ TEST(RebuildTest, ALostCatalogComesBackWithStatesAndPoints) {
     const auto repository = world.repositories->open(world.vault());
     const RebuildReport report =
         rebuild_catalog(*fresh, {{*repository, world.vault().repository_directory}});
+    EXPECT_EQ(report.sealed_under, "old");
+    fresh->read([](const catalog::View& view) {
+        EXPECT_EQ(view.setting(kKeyFingerprintSetting), "") << "the next start finds its own key";
+    });
     ASSERT_THAT(report.vaults, SizeIs(1));
     EXPECT_EQ(report.vaults[0].points, 2U);
     EXPECT_EQ(report.instances_from_points, 0U);

@@ -247,7 +247,17 @@ Json scan(const Arguments& arguments, Session& session) {
     // Without a file to write, the catalog is built in memory: the report is the same.
     const auto catalog =
         catalog::open_sqlite_catalog(target.empty() ? ":memory:" : target, session.clock());
-    Json result = rebuilt_json(jobs::rebuild_catalog(*catalog, sources));
+    jobs::RebuildReport report = jobs::rebuild_catalog(*catalog, sources);
+    if (!target.empty() && !report.sealed_under.empty() &&
+        report.sealed_under != vault::key_fingerprint(key)) {
+        report.warnings.push_back(fmt::format(
+            "Secrets, the passwords of registered servers, tokens and the certificate authority "
+            "were sealed under the server's key {}. Without it set them again: keyvault secret "
+            "set, postgres flexible-server register, owner-token; and remove the directory tls.",
+            report.sealed_under
+        ));
+    }
+    Json result = rebuilt_json(report);
     result["repositories"] = std::move(repositories);
     if (!target.empty()) {
         result["catalog"] = target;
