@@ -38,12 +38,24 @@ using PointId = Id128<struct PointIdTag>;
 /// key twice.
 using Attributes = std::vector<std::pair<std::string, std::string>>;
 
+/// How the bytes of a stream lie, which decides how they are cut and compared.
+enum class StreamLayout : std::uint8_t {
+    kBytes,  ///< Anything. Cut where the content says so: an insertion moves only the cuts near it.
+    /// A relation file: pages of 8 KiB that are changed in place. Cut into extents of a fixed
+    /// length; of an extent that differs from an earlier point's little more is stored than what
+    /// changed in its pages. Any content and any length is taken.
+    kPages,
+};
+
 /// One named stream of bytes within a recovery point.
 struct StreamInfo {
     std::string
         name;  ///< Unique within the point; 1 to 4096 bytes, no NUL. `databases/app/data/public.t`.
     std::string kind;  ///< A word of the source's: `table-data`, `toc`, `settings`.
     Attributes attributes = {};
+    StreamLayout layout = StreamLayout::kBytes;
+    /// What the source believes; chooses the length of the extents. May be wrong; 0 when unknown.
+    std::uint64_t size_hint_bytes = 0;
 };
 
 struct StreamSummary {
@@ -128,8 +140,8 @@ public:
     virtual PointSummary commit(const PointCommit& commit, std::stop_token stop) = 0;
 };
 
-/// The bytes of one stream, in order; reads ahead with the help of the repository's workers. One
-/// thread at a time.
+/// The bytes of one stream, in order; reads ahead with the help of the repository's workers, from
+/// the first read() on and not across what skip_if_equal() skips. One thread at a time.
 class StreamReader {
 public:
     virtual ~StreamReader() = default;
@@ -138,6 +150,16 @@ public:
     /// given back has been authenticated. Throws kVaultCorrupt naming the object,
     /// kStoreUnavailable, kCancelled.
     virtual std::size_t read(MutableByteSpan out) = 0;
+
+    // For a restore onto files that may be right already: compare piece by piece, read the rest.
+
+    /// Bytes from the position to the end of the stored piece that it lies in (an extent, a chunk,
+    /// a small stream as a whole); at most 4 MiB, 0 only at the end. Fetches no data.
+    [[nodiscard]] virtual std::size_t next_piece_bytes() = 0;
+    /// Whether the next piece is `have`, by its keyed digest: nothing is fetched but the digest
+    /// (from the middle of a piece: the bytes are at hand). When it is, the position moves past it.
+    /// REQUIRES: have.size() == next_piece_bytes(), not 0.
+    [[nodiscard]] virtual bool skip_if_equal(ByteSpan have) = 0;
 };
 
 /// A committed recovery point, for reading. Safe from any thread; must outlive its StreamReaders.

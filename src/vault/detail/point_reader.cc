@@ -90,9 +90,7 @@ public:
           size_bytes_{entry.size_bytes()},
           outer_stop_{std::move(stop), [this] { stop_.request_stop(); }},
           walker_{nodes, content_of(entry), entry.size_bytes()},
-          current_{to_bytes(entry.inline_content())} {
-        next_ = walker_.next();
-    }
+          current_{to_bytes(entry.inline_content())} {}
 
     /// Fetches still queued see the stop and do nothing; they share what they touch.
     ~StreamReaderImpl() override { stop_.request_stop(); }
@@ -102,7 +100,7 @@ public:
     std::size_t read(MutableByteSpan out) override {
         std::size_t done = 0;
         while (done < out.size()) {
-            if (at_ == current_.size() && !next_chunk()) {
+            if (at_ == current_.size() && !load_piece()) {
                 break;
             }
             const std::size_t size = std::min(out.size() - done, current_.size() - at_);
@@ -111,65 +109,137 @@ public:
             done += size;
         }
         given_bytes_ += done;
-        if (done < out.size() && given_bytes_ != size_bytes_) {
+        if (done < out.size()) {
+            require_whole();
+        }
+        return done;
+    }
+
+    [[nodiscard]] std::size_t next_piece_bytes() override {
+        compares_ = true;
+        if (at_ < current_.size()) {
+            return current_.size() - at_;
+        }
+        look_ahead(1);
+        if (ahead_.empty()) {
+            require_whole();
+            return 0;
+        }
+        return ahead_.front().piece.plain_bytes;
+    }
+
+    [[nodiscard]] bool skip_if_equal(ByteSpan have) override {
+        HOLDFAST_CHECK(!have.empty() && have.size() == next_piece_bytes());
+        if (at_ < current_.size()) {
+            const ByteSpan rest = ByteSpan{current_}.subspan(at_);
+            const bool equal = std::equal(have.begin(), have.end(), rest.begin());
+            if (equal) {
+                at_ = current_.size();
+                given_bytes_ += have.size();
+            }
+            return equal;
+        }
+        if (!id_hash_) {
+            id_hash_.emplace(engine_.keys.chunk_id_hash().clone());
+        }
+        if (chunk_id(*id_hash_, BlobType::kDataChunk, have) != ahead_.front().piece.id) {
+            return false;
+        }
+        drop_front();
+        differing_ = 0;
+        given_bytes_ += have.size();
+        return true;
+    }
+
+private:
+    /// A piece that was not given back yet, and perhaps is on its way.
+    struct Ahead {
+        ContentTreeWalker::Child piece;
+        std::shared_ptr<Fetch> fetch = nullptr;
+    };
+
+    void require_whole() const {
+        if (given_bytes_ != size_bytes_) {
             throw Error{
                 ErrorKind::kVaultCorrupt,
                 "A stream of a recovery point has not the size that its manifest says."
             };
         }
-        return done;
     }
 
-private:
-    struct Ahead {
-        std::shared_ptr<Fetch> fetch;
-        std::uint64_t bytes = 0;
-    };
+    /// Learns of the next `count` pieces, where there are so many.
+    void look_ahead(std::size_t count) {
+        while (ahead_.size() < count && !walked_) {
+            if (auto piece = walker_.next()) {
+                ahead_.push_back({.piece = *piece});
+            } else {
+                walked_ = true;
+            }
+        }
+    }
 
-    bool next_chunk() {
+    void drop_front() {
+        if (ahead_.front().fetch) {
+            --fetching_;
+            fetching_bytes_ -= ahead_.front().piece.plain_bytes;
+        }
+        ahead_.pop_front();
+    }
+
+    bool load_piece() {
         if (stop_.stop_requested()) {
             throw_cancelled();
         }
         at_ = 0;
-        if (ahead_.empty() && next_) {
-            // The first chunk, often the only one: not worth another thread.
-            const auto chunk = *next_;
-            next_ = walker_.next();
-            fill_ahead();
-            Fetch here;
-            here.run(engine_, chunk, stop_.get_token());
-            current_ = here.wait(stop_.get_token());
-            return true;
-        }
-        fill_ahead();
+        current_.clear();
+        look_ahead(1);
         if (ahead_.empty()) {
-            current_.clear();
             return false;
         }
-        Ahead front = std::move(ahead_.front());
-        ahead_.pop_front();
-        ahead_bytes_ -= front.bytes;
-        current_ = front.fetch->wait(stop_.get_token());
-        fill_ahead();
+        ++differing_;
+        const Ahead front = ahead_.front();
+        drop_front();
+        fetch_ahead();
+        if (front.fetch) {
+            current_ = front.fetch->wait(stop_.get_token());
+        } else {
+            // The first piece, often the only one: not worth another thread.
+            Fetch here;
+            here.run(engine_, front.piece, stop_.get_token());
+            current_ = here.wait(stop_.get_token());
+        }
         return true;
     }
 
-    void fill_ahead() {
-        while (next_ && ahead_.size() < kAheadChunksMax &&
-               (ahead_.empty() || ahead_bytes_ + next_->plain_bytes <= kAheadBytesMax)) {
-            auto fetch = std::make_shared<Fetch>();
+    /// Who compares may not want what comes next; the more pieces differed in a row, the likelier.
+    [[nodiscard]] std::size_t fetches_worthwhile() const {
+        constexpr std::uint64_t kDoublings = 3;
+        return compares_ ? (std::size_t{1} << std::min(differing_, kDoublings)) - 1
+                         : kAheadChunksMax;
+    }
+
+    void fetch_ahead() {
+        const std::size_t wanted = std::min(fetches_worthwhile(), kAheadChunksMax);
+        look_ahead(wanted);
+        for (std::size_t i = 0; i < std::min(wanted, ahead_.size()); ++i) {
+            Ahead& next = ahead_[i];
+            if (next.fetch) {
+                continue;
+            }
+            if (fetching_ > 0 && fetching_bytes_ + next.piece.plain_bytes > kAheadBytesMax) {
+                return;
+            }
+            next.fetch = std::make_shared<Fetch>();
             const bool taken = pool_.submit(
-                [fetch, &engine = engine_, chunk = *next_, stop = stop_.get_token()] {
-                    fetch->run(engine, chunk, stop);
-                },
+                [fetch = next.fetch, &engine = engine_, piece = next.piece, stop = stop_.get_token()
+                ] { fetch->run(engine, piece, stop); },
                 stop_.get_token()
             );
             if (!taken) {
                 throw_cancelled();
             }
-            ahead_.push_back({.fetch = std::move(fetch), .bytes = next_->plain_bytes});
-            ahead_bytes_ += next_->plain_bytes;
-            next_ = walker_.next();
+            ++fetching_;
+            fetching_bytes_ += next.piece.plain_bytes;
         }
     }
 
@@ -179,9 +249,13 @@ private:
     std::stop_source stop_;
     std::stop_callback<std::function<void()>> outer_stop_;
     ContentTreeWalker walker_;
-    std::optional<ContentTreeWalker::Child> next_;
+    bool walked_ = false;
     std::deque<Ahead> ahead_;
-    std::uint64_t ahead_bytes_ = 0;
+    std::size_t fetching_ = 0;          // Of ahead_.
+    std::uint64_t fetching_bytes_ = 0;  // Likewise.
+    bool compares_ = false;
+    std::uint64_t differing_ = 0;  // Pieces read since the last one that was skipped.
+    std::optional<KeyedHash> id_hash_;
     Bytes current_;
     std::size_t at_ = 0;
     std::uint64_t given_bytes_ = 0;
