@@ -9,7 +9,7 @@ build=(
     libzstd-dev nlohmann-json3-dev
     tzdata
 )
-run=(postgresql-client-15 ca-certificates)
+run=(postgresql-client-15 ca-certificates bubblewrap)
 server=(postgresql-15)
 test=(libgtest-dev libgmock-dev librapidcheck-dev python3 ccache azure-cli python3-azure)
 demo=(perl)

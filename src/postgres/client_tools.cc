@@ -19,22 +19,6 @@ namespace fs = std::filesystem;
 constexpr int kPasswordNumber = 3;
 constexpr int kCertificateNumber = 4;
 
-/// Debian and Ubuntu, then PostgreSQL's own RPMs.
-std::vector<fs::path> standard_directories() {
-    std::vector<fs::path> directories;
-    std::error_code ignored;
-    for (const fs::directory_entry& entry :
-         fs::directory_iterator{"/usr/lib/postgresql", ignored}) {
-        directories.push_back(entry.path() / "bin");
-    }
-    for (const fs::directory_entry& entry : fs::directory_iterator{"/usr", ignored}) {
-        if (entry.path().filename().string().starts_with("pgsql-")) {
-            directories.push_back(entry.path() / "bin");
-        }
-    }
-    return directories;
-}
-
 /// `pg_dump (PostgreSQL) 15.4 (Debian …)`, `… 18beta1`.
 std::optional<ToolSet> read_version(const fs::path& directory, std::string_view output) {
     constexpr std::string_view kMark = "(PostgreSQL) ";
@@ -56,21 +40,7 @@ std::optional<ToolSet> probe(const fs::path& directory) {
             return std::nullopt;
         }
     }
-    std::optional<ToolSet> tools;
-    run_boundary(
-        [&] {
-            ProcessSpec spec;
-            spec.program = directory / "pg_dump";
-            spec.arguments = {"--version"};
-            spec.environment = {{"LC_ALL", "C"}};
-            const RunResult result = run_process(spec, 4096, {});
-            if (result.status.ok()) {
-                tools = read_version(directory, result.output);
-            }
-        },
-        [](const Error&) {}
-    );
-    return tools;
+    return read_tool_version(directory, "pg_dump");
 }
 
 /// A password file's fields are separated by colons; a backslash escapes.
@@ -176,8 +146,42 @@ constexpr std::array kSymptoms{
 
 }  // namespace
 
+std::vector<fs::path> standard_program_directories() {
+    std::vector<fs::path> directories;
+    std::error_code ignored;
+    for (const fs::directory_entry& entry :
+         fs::directory_iterator{"/usr/lib/postgresql", ignored}) {
+        directories.push_back(entry.path() / "bin");
+    }
+    for (const fs::directory_entry& entry : fs::directory_iterator{"/usr", ignored}) {
+        if (entry.path().filename().string().starts_with("pgsql-")) {
+            directories.push_back(entry.path() / "bin");
+        }
+    }
+    return directories;
+}
+
+std::optional<ToolSet> read_tool_version(const fs::path& directory, std::string_view program) {
+    std::optional<ToolSet> tools;
+    run_boundary(
+        [&] {
+            ProcessSpec spec;
+            spec.program = directory / program;
+            spec.arguments = {"--version"};
+            spec.environment = {{"LC_ALL", "C"}};
+            const RunResult result = run_process(spec, 4096, {});
+            if (result.status.ok()) {
+                tools = read_version(directory, result.output);
+            }
+        },
+        [](const Error&) {}
+    );
+    return tools;
+}
+
 ClientTools::ClientTools(const std::vector<fs::path>& directories) {
-    for (const fs::path& directory : directories.empty() ? standard_directories() : directories) {
+    for (const fs::path& directory :
+         directories.empty() ? standard_program_directories() : directories) {
         if (auto tools = probe(directory)) {
             found_.push_back(std::move(*tools));
         }

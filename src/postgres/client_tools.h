@@ -4,12 +4,14 @@
 #include "postgres/connection.h"
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast::postgres {
 
-/// PostgreSQL's client programs of one version, in one directory.
+/// PostgreSQL's programs of one version, in one directory.
 struct ToolSet {
     int major = 0;
     std::string version;  ///< `15.4`
@@ -18,6 +20,14 @@ struct ToolSet {
         return directory / name;
     }
 };
+
+/// Debian's and Ubuntu's layout /usr/lib/postgresql/*/bin, then that of PostgreSQL's own RPMs.
+[[nodiscard]] std::vector<std::filesystem::path> standard_program_directories();
+/// What `program --version` in `directory` says; nothing when it can't be run or says something
+/// else.
+[[nodiscard]] std::optional<ToolSet> read_tool_version(
+    const std::filesystem::path& directory, std::string_view program
+);
 
 /// Finds pg_dump, pg_restore, pg_dumpall and psql; PATH is never used. Immutable after
 /// construction, safe from any thread.
