@@ -9,6 +9,8 @@
 #include "postgres/wal_stream.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <map>
 #include <optional>
 #include <utility>
@@ -22,6 +24,23 @@ namespace {
 constexpr int kTypedStreamMajor = 15;  // One COPY with typed messages; before, one a tablespace.
 constexpr std::size_t kManifestBytesMax = kGiB;
 constexpr std::size_t kPageFailuresKept = 100;
+
+/// What must be no smaller on a standby than it was, what must be installed, and where files lie.
+constexpr std::array kSettingsKept{
+    "archive_mode",
+    "config_file",
+    "data_directory",
+    "hba_file",
+    "ident_file",
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+    "server_version",
+    "shared_preload_libraries",
+    "wal_level",
+};
 
 [[noreturn]] void fail(const std::string& problem) {
     throw Error{
@@ -40,6 +59,26 @@ std::string plain_label(std::string_view label) {
         out += plain ? c : '_';
     }
     return out;
+}
+
+std::uint64_t parse_octets(const std::string& text) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) {
+        fail(fmt::format("the server's block size \"{}\" is no number", text));
+    }
+    return value;
+}
+
+/// `0700`
+unsigned parse_mode(const std::string& text) {
+    constexpr int kOctal = 8;
+    unsigned mode = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, kOctal);
+    if (error != std::errc{} || end != text.data() + text.size()) {
+        fail(fmt::format("the mode of its directory \"{}\" is no octal number", text));
+    }
+    return mode & 0777U;
 }
 
 /// The pages of one file as its bytes come by.
@@ -242,19 +281,34 @@ private:
         return connection_.execute("SHOW " + name, {.stop = options_.stop});
     }
 
+    std::string shown(const std::string& name) { return show(name).text(0, name); }
+
     void identify() {
         const QueryResult system = connection_.execute("IDENTIFY_SYSTEM", {.stop = options_.stop});
         result_.system_identifier = system.text(0, "systemid");
         result_.server_version = connection_.server_version();
-        if (show("data_checksums").text(0, "data_checksums") != "on") {
+        result_.wal_segment_bytes = parse_memory_size(shown("wal_segment_size"));
+        result_.block_bytes = static_cast<std::uint32_t>(parse_octets(shown("block_size")));
+        result_.directory_mode = parse_mode(shown("data_directory_mode"));
+        if (shown("data_checksums") != "on") {
             result_.page_checks = BaseBackup::PageChecks::kNoChecksums;
-        } else if (show("block_size").text(0, "block_size") != std::to_string(kPageBytes)) {
+        } else if (result_.block_bytes != kPageBytes) {
             result_.page_checks = BaseBackup::PageChecks::kOtherPageSize;
         } else {
             result_.page_checks = BaseBackup::PageChecks::kDone;
             segment_blocks_ = static_cast<std::uint32_t>(
-                parse_memory_size(show("segment_size").text(0, "segment_size")) / kPageBytes
+                parse_memory_size(shown("segment_size")) / kPageBytes
             );
+        }
+        for (const char* name : kSettingsKept) {
+            try {
+                result_.settings[name] = shown(name);
+            } catch (const Error& error) {
+                // Some are for superusers alone; a backup does without.
+                if (error.kind() != ErrorKind::kMissingDatabasePermissions) {
+                    throw;
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "postgres/cluster_description.h"
 #include "postgres/connection.h"
 #include "postgres/page.h"
 #include "postgres/tar_reader.h"
@@ -8,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -51,13 +53,6 @@ struct BackupTablespace {
     std::uint64_t size_estimate_bytes = 0;
 };
 
-/// A page whose contents do not match its own checksum, though nothing wrote it since the backup
-/// began.
-struct PageFailure {
-    std::string path;
-    std::uint32_t block = 0;  ///< In the relation fork, over all segments.
-};
-
 struct BaseBackup {
     std::string system_identifier;
     int server_version = 0;  ///< 150004 for 15.4.
@@ -65,6 +60,10 @@ struct BaseBackup {
     Lsn start = 0;  ///< Recovery begins here…
     Lsn end = 0;    ///< …and is consistent when it has come to here.
     std::uint32_t end_timeline = 0;
+    std::uint64_t wal_segment_bytes = 0;
+    std::uint32_t block_bytes = 0;
+    unsigned directory_mode = 0700;                ///< Of the data directory.
+    std::map<std::string, std::string> settings;  ///< What a restore must know, where readable.
     std::vector<BackupTablespace> tablespaces;  ///< Without pg_default and pg_global.
     Bytes manifest;                             ///< The server's, as it came.
     std::uint64_t file_count = 0;

@@ -36,8 +36,14 @@ bool is_number(std::string_view text) {
     return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-bool is_fork(std::string_view text) {
-    return text == "fsm" || text == "vm" || text == "init";
+std::optional<RelationFork> parse_fork(std::string_view text) {
+    if (text == "fsm") {
+        return RelationFork::kFreeSpaceMap;
+    }
+    if (text == "vm") {
+        return RelationFork::kVisibilityMap;
+    }
+    return text == "init" ? std::optional{RelationFork::kInit} : std::nullopt;
 }
 
 /// `16384`, `16384_vm`, `16384_fsm.2`.
@@ -53,9 +59,11 @@ std::optional<RelationFile> parse_relation_name(std::string_view name) {
         name = name.substr(0, dot);
     }
     if (const std::size_t bar = name.find('_'); bar != std::string_view::npos) {
-        if (!is_fork(name.substr(bar + 1))) {
+        const auto fork = parse_fork(name.substr(bar + 1));
+        if (!fork) {
             return std::nullopt;
         }
+        file.fork = *fork;
         name = name.substr(0, bar);
     }
     return is_number(name) ? std::optional{file} : std::nullopt;

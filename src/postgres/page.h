@@ -30,8 +30,11 @@ struct PageHeader {
 /// number in its relation fork, over all segments. REQUIRES: kPageBytes bytes.
 [[nodiscard]] std::uint16_t page_checksum(ByteSpan page, std::uint32_t block) noexcept;
 
+enum class RelationFork { kMain, kFreeSpaceMap, kVisibilityMap, kInit };
+
 /// A file of a relation fork: which segment of it, by the last part of its path.
 struct RelationFile {
+    RelationFork fork = RelationFork::kMain;
     std::uint32_t segment = 0;
 };
 /// Nothing for what is not made of pages with checksums: `global/pg_control`, `pg_xact/0000`,

@@ -13,7 +13,7 @@ namespace holdfast::postgres {
 
 namespace {
 
-constexpr std::array<std::pair<StreamKind, std::string_view>, 7> kKindNames{{
+constexpr std::array<std::pair<StreamKind, std::string_view>, 14> kKindNames{{
     {StreamKind::kManifest, "manifest"},
     {StreamKind::kGlobals, "globals"},
     {StreamKind::kSettings, "settings"},
@@ -21,6 +21,13 @@ constexpr std::array<std::pair<StreamKind, std::string_view>, 7> kKindNames{{
     {StreamKind::kTableData, "tableData"},
     {StreamKind::kLargeObjects, "largeObjects"},
     {StreamKind::kArchive, "archive"},
+    {StreamKind::kCluster, "cluster"},
+    {StreamKind::kFile, "file"},
+    {StreamKind::kDirectory, "directory"},
+    {StreamKind::kSymbolicLink, "symlink"},
+    {StreamKind::kWal, "wal"},
+    {StreamKind::kBackupManifest, "backup-manifest"},
+    {StreamKind::kConfiguration, "configuration"},
 }};
 
 class MemoryReader final : public StreamReader {
@@ -61,6 +68,10 @@ std::optional<StreamKind> parse_stream_kind(std::string_view text) noexcept {
     return std::nullopt;
 }
 
+bool StreamReader::skip_if_equal(ByteSpan) {
+    return false;
+}
+
 Bytes read_stream(const StreamSource& source, std::string_view name, std::uint64_t size_max) {
     const auto reader = source.open(name);
     if (reader->size() > size_max) {
@@ -81,8 +92,10 @@ Bytes read_stream(const StreamSource& source, std::string_view name, std::uint64
         if (count == 0) {
             throw Error{
                 ErrorKind::kVaultCorrupt,
-                fmt::format("Stream {} ends after {} of its {} bytes.", name, filled, bytes.size())
-            };
+                fmt::format(
+                    "Stream {} ends after {} of its {} bytes.", name, filled, bytes.size()
+                )
+        };
         }
         filled += count;
     }
@@ -120,9 +133,32 @@ void MemoryStreams::write(ByteSpan bytes) {
 
 void MemoryStreams::end() {
     HOLDFAST_CHECK(current_.has_value());
-    std::string name = current_->spec.name;
-    streams_.emplace(std::move(name), std::move(*current_));
+    add(std::move(*current_));
     current_.reset();
+}
+
+void MemoryStreams::add(Stream stream) {
+    const std::lock_guard lock{*mutex_};
+    std::string name = stream.spec.name;
+    HOLDFAST_CHECK(streams_.emplace(std::move(name), std::move(stream)).second);
+}
+
+class MemoryStreams::Writer final : public StreamWriter {
+public:
+    Writer(MemoryStreams& streams, const StreamSpec& spec)
+        : streams_{streams}, stream_{Stream{spec, {}}} {}
+    void write(ByteSpan bytes) override {
+        stream_.bytes.insert(stream_.bytes.end(), bytes.begin(), bytes.end());
+    }
+    void close() override { streams_.add(std::move(stream_)); }
+
+private:
+    MemoryStreams& streams_;
+    Stream stream_;
+};
+
+std::unique_ptr<StreamWriter> MemoryStreams::open(const StreamSpec& spec) {
+    return std::make_unique<Writer>(*this, spec);
 }
 
 void MemoryStreams::list(

@@ -7,14 +7,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace holdfast::postgres {
 
-/// What a stream of a logical backup holds. The words of to_string() are stored with the recovery
-/// point.
+/// What a stream of a backup holds. The words of to_string() are stored with the recovery point.
 enum class StreamKind {
     kManifest,      ///< JSON about the server.
     kGlobals,       ///< SQL: roles or tablespaces.
@@ -23,6 +23,14 @@ enum class StreamKind {
     kTableData,     ///< COPY data of one table, as pg_dump wrote it, without block headers.
     kLargeObjects,  ///< One BLOBS entry, framed as archive_splitter.h says.
     kArchive,       ///< A whole pg_dump archive that was not understood.
+    // Of a physical backup: physical_backup.h.
+    kCluster,         ///< JSON about the cluster: cluster_description.h.
+    kFile,            ///< A file of the data directory.
+    kDirectory,       ///< A directory of it; no bytes.
+    kSymbolicLink,    ///< A link in it; no bytes, the attribute `target` says where it leads.
+    kWal,             ///< A whole segment of the write-ahead log, or a timeline's history.
+    kBackupManifest,  ///< The server's `backup_manifest`, as it came.
+    kConfiguration,   ///< A configuration file that lay outside the data directory.
 };
 
 [[nodiscard]] std::string_view to_string(StreamKind kind) noexcept;
@@ -32,10 +40,18 @@ enum class StreamKind {
 /// point's manifest.
 using StreamAttributes = std::map<std::string, std::string>;
 
+/// How a stream's bytes are best stored.
+enum class StreamLayout {
+    kBytes,
+    kPages,  ///< PostgreSQL's 8 KiB pages, most of which are as they were in the backup before.
+};
+
 struct StreamSpec {
     std::string name;  ///< Unique within the recovery point; '/' separates percent-encoded parts.
     StreamKind kind = StreamKind::kManifest;
     StreamAttributes attributes = {};
+    StreamLayout layout = StreamLayout::kBytes;
+    std::uint64_t size_hint_bytes = 0;  ///< What the source believes; 0: no idea. May be wrong.
 };
 
 /// Takes the streams of a backup, one after the other: begin, any number of writes, end. A stream
@@ -51,6 +67,26 @@ public:
     virtual void end() = 0;
 };
 
+/// Takes the bytes of one stream, in order. One thread at a time.
+class StreamWriter {
+public:
+    virtual ~StreamWriter() = default;
+    /// `bytes` are only valid during the call, which may block while the layers below are busy.
+    virtual void write(ByteSpan bytes) = 0;
+    /// The stream is complete. A stream that was not closed is not part of the backup.
+    virtual void close() = 0;
+};
+
+/// Takes the streams of a backup, several at a time.
+///
+/// Threads: open() from any; each writer by one thread at a time.
+class BackupStreams {
+public:
+    virtual ~BackupStreams() = default;
+    /// REQUIRES: no stream of that name yet. The writer must not outlive this.
+    [[nodiscard]] virtual std::unique_ptr<StreamWriter> open(const StreamSpec& spec) = 0;
+};
+
 struct StreamInfo {
     StreamSpec spec;
     std::uint64_t size = 0;  ///< Bytes.
@@ -64,6 +100,12 @@ public:
     /// Returns how many bytes were put at the front of `out`: at least one unless `out` is empty or
     /// the stream is at its end.
     virtual std::size_t read(MutableByteSpan out) = 0;
+    /// Bytes of the stored piece that begins at the current position, at most 4 MiB; 0 at the end,
+    /// and where pieces cannot be compared.
+    [[nodiscard]] virtual std::size_t next_piece_bytes() { return 0; }
+    /// True when `have` equals the next piece, which is then skipped; found out without fetching
+    /// the piece. REQUIRES: have.size() == next_piece_bytes(), which is not 0.
+    [[nodiscard]] virtual bool skip_if_equal(ByteSpan have);
 };
 
 /// The streams of one recovery point.
@@ -101,7 +143,7 @@ public:
 [[nodiscard]] std::string database_prefix(std::string_view database);
 
 /// Streams kept in memory: for tests and for small sets.
-class MemoryStreams final : public StreamSink, public StreamSource {
+class MemoryStreams final : public StreamSink, public StreamSource, public BackupStreams {
 public:
     struct Stream {
         StreamSpec spec;
@@ -112,6 +154,8 @@ public:
     void write(ByteSpan bytes) override;
     void end() override;
 
+    [[nodiscard]] std::unique_ptr<StreamWriter> open(const StreamSpec& spec) override;
+
     void list(std::string_view prefix, const std::function<void(const StreamInfo&)>& visit)
         const override;
     [[nodiscard]] std::unique_ptr<StreamReader> open(std::string_view name) const override;
@@ -121,6 +165,11 @@ public:
     }
 
 private:
+    class Writer;
+    void add(Stream stream);
+
+    /// Of streams_, while a backup writes.
+    std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
     std::map<std::string, Stream, std::less<>> streams_;
     std::optional<Stream> current_;
 };

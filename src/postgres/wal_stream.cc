@@ -72,6 +72,15 @@ WalStream::WalStream(const ConnectionParameters& parameters, std::stop_token sto
 
 void WalStream::run(WalTarget& target, Lsn start, std::uint32_t timeline, std::stop_token stop) {
     const QueryOptions query{.stop = stop, .timeout = silence_max};
+    target.begin(segment_bytes_);
+    if (timeline > 1) {
+        const QueryResult history =
+            connection_.execute(fmt::format("TIMELINE_HISTORY {}", timeline), query);
+        if (history.row_count() != 1) {
+            fail("the server does not say how its timeline came to be");
+        }
+        target.history(history.text(0, "filename"), as_bytes(history.text(0, "content")));
+    }
     next_ = start - start % segment_bytes_;
     durable_ = next_;
     connection_.start(

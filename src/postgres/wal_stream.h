@@ -16,6 +16,10 @@ namespace holdfast::postgres {
 class WalTarget {
 public:
     virtual ~WalTarget() = default;
+    /// Once, before anything else.
+    virtual void begin(std::uint64_t /*segment_bytes*/) {}
+    /// The history of a timeline that is not the first: `00000002.history` and its contents.
+    virtual void history(const std::string& /*name*/, ByteSpan /*contents*/) {}
     /// `bytes` begin at `position`; they are only valid during the call.
     virtual void write(std::uint32_t timeline, Lsn position, ByteSpan bytes) = 0;
     /// Makes what was written so far durable. Only what this has returned for is acknowledged to

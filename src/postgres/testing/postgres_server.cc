@@ -107,6 +107,18 @@ PostgresServer::PostgresServer(PostgresServerOptions options)
     start();
 }
 
+PostgresServer::PostgresServer(fs::path data_directory, PostgresServerOptions options)
+    : options_{std::move(options)},
+      home_{std::make_unique<TemporaryDirectory>("holdfast-pg")},
+      adopted_{std::move(data_directory)} {
+    fs::permissions(
+        home_->path(), fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec
+    );
+    fs::create_directory(home_->path() / "socket");
+    give_to_server_user(home_->path() / "socket");
+    start();
+}
+
 PostgresServer::~PostgresServer() {
     try {
         stop();
@@ -219,7 +231,16 @@ void PostgresServer::start() {
     if (process_) {
         return;
     }
-    ProcessSpec spec = as_server_user("postgres", {"-D", data_directory().string()});
+    std::vector<std::string> arguments{"-D", data_directory().string()};
+    if (!adopted_.empty()) {
+        for (const std::string& setting :
+             {fmt::format("port={}", port_),
+              fmt::format("unix_socket_directories={}", socket_directory()),
+              std::string{"listen_addresses="}}) {
+            arguments.insert(arguments.end(), {"-c", setting});
+        }
+    }
+    ProcessSpec spec = as_server_user("postgres", std::move(arguments));
     spec.error_bytes_max = kLogBytesMax;
     process_.emplace(Process::start(spec));
 

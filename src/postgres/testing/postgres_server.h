@@ -39,6 +39,9 @@ struct PostgresServerOptions {
 class PostgresServer {
 public:
     explicit PostgresServer(PostgresServerOptions options = {});
+    /// Starts a server in a data directory that is there already, as it is configured there but for
+    /// port, socket and addresses. The directory stays when the server goes.
+    PostgresServer(std::filesystem::path data_directory, PostgresServerOptions options);
     ~PostgresServer();
     PostgresServer(const PostgresServer&) = delete;
     PostgresServer& operator=(const PostgresServer&) = delete;
@@ -57,7 +60,9 @@ public:
     /// The port, which names the socket file and is the TCP port with Tcp::kLoopback.
     [[nodiscard]] int port() const noexcept { return port_; }
     [[nodiscard]] static std::string superuser() { return "postgres"; }
-    [[nodiscard]] std::filesystem::path data_directory() const { return home_->path() / "data"; }
+    [[nodiscard]] std::filesystem::path data_directory() const {
+        return adopted_.empty() ? home_->path() / "data" : adopted_;
+    }
     [[nodiscard]] const std::filesystem::path& programs() const noexcept {
         return options_.programs;
     }
@@ -99,6 +104,7 @@ private:
 
     PostgresServerOptions options_;
     std::unique_ptr<TemporaryDirectory> home_;
+    std::filesystem::path adopted_;  ///< A data directory that is not ours.
     int port_ = 5432;
     std::optional<Process> process_;
     int next_database_ = 1;
