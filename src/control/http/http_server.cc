@@ -41,6 +41,7 @@ using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kReadBlock = 16 * 1024;   // One TLS record.
 constexpr std::size_t kFileBlock = 256 * 1024;  // Of a download, per trip to the file readers.
+constexpr std::size_t kStreamThreads = 4;       // Make bodies: vault reads, decompression.
 constexpr int kBacklog = 1024;
 constexpr auto kLingerTime = std::chrono::seconds{5};
 constexpr auto kAcceptPause = std::chrono::milliseconds{100};
@@ -95,6 +96,7 @@ struct Shared {
     ThreadPool* workers = nullptr;
     ThreadPool* file_readers =
         nullptr;  // One block per session at a time: its queue is never full.
+    ThreadPool* body_makers = nullptr;  // Likewise.
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -146,6 +148,7 @@ public:
             SSL_shutdown(ssl_.get());  // Best effort; the answer is not waited for.
         }
         phase_ = Phase::kClosed;
+        drop_stream();
         ErrorCode ignored;
         socket_.shutdown(tcp::socket::shutdown_both, ignored);
         socket_.close(ignored);
@@ -333,6 +336,7 @@ private:
             request_.headers.add(std::string{field.name_string()}, std::string{field.value()});
         }
         keep_alive_ = parser_->keep_alive();
+        chunked_ = message.version() == 11;
         if (auto fault = header_fault()) {
             refuse(*fault);
             return true;
@@ -451,12 +455,23 @@ private:
         if (shared_.draining) {
             keep_alive_ = false;
         }
+        auto* stream = std::get_if<std::unique_ptr<BodySource>>(&reply.body);
+        if (stream != nullptr && !chunked_) {
+            keep_alive_ = false;  // Only the connection's end tells such a client of the body's.
+        }
         const ReplyHead head{
             .now = shared_.clock.now(),
             .connection = keep_alive_ ? ReplyConnection::kKeepAlive : ReplyConnection::kClose,
             .body = head_only_ ? ReplyBody::kOmitted : ReplyBody::kSent,
+            .coding = chunked_ ? StreamCoding::kChunked : StreamCoding::kUntilClose,
         };
         out_ = serialize(reply, head);
+        if (stream != nullptr) {
+            stream_ = std::move(*stream);
+            if (head_only_) {
+                drop_stream();
+            }
+        }
         if (auto* file = std::get_if<FileBody>(&reply.body); file != nullptr && !head_only_) {
             file_ = std::move(*file);
         }
@@ -486,6 +501,10 @@ private:
     void after_block() {
         if (file_.size > 0) {
             read_block();
+            return;
+        }
+        if (stream_) {
+            make_block();
             return;
         }
         file_ = FileBody{};
@@ -536,6 +555,54 @@ private:
         flush();
     }
 
+    /// The next block of a made body: only when the one before has left, so that a slow client
+    /// slows the maker and no more than a block waits.
+    void make_block() {
+        phase_ = Phase::kHandling;  // However long the storage takes, nobody else is to blame.
+        const bool taken =
+            shared_.body_makers->try_submit([self = shared_from_this(), source = stream_] {
+                auto block = std::make_shared<std::string>();
+                const bool made = run_boundary(
+                    [&] { *block = source->next(); },
+                    [](const Error& error) {
+                        log_warning("a body ended early", {{"reason", error.log_line()}});
+                    }
+                );
+                asio::post(self->lane_.context, [self, block, made] {
+                    self->take_made_block(std::move(*block), made);
+                });
+            });
+        if (!taken) {
+            broken_ = true;
+            close();
+        }
+    }
+
+    void take_made_block(std::string block, bool made) {
+        if (phase_ == Phase::kClosed) {
+            return;
+        }
+        phase_ = Phase::kWriting;
+        set_deadline(shared_.settings.write_timeout);
+        if (!made) {
+            broken_ = true;
+            close();
+            return;
+        }
+        if (block.empty()) {
+            drop_stream();
+        }
+        out_ = chunked_ ? fmt::format("{:x}\r\n{}\r\n", block.size(), block) : std::move(block);
+        flush();
+    }
+
+    /// Its end may wait for storage: not on the thread of the sockets.
+    void drop_stream() {
+        if (stream_) {
+            (void)shared_.body_makers->try_submit([source = std::exchange(stream_, nullptr)] {});
+        }
+    }
+
     /// A close while the client still sends would reset the connection and take our answer with it:
     /// say that we are done, then read and forget for a while.
     void linger() {
@@ -581,9 +648,11 @@ private:
     std::string out_;
     std::size_t sent_ = 0;
     FileBody file_;  // What is left to send of a download.
+    std::shared_ptr<BodySource> stream_;  // The rest of a made body; shared with who makes a block.
     Step after_write_ = nullptr;
     bool header_seen_ = false;
     bool keep_alive_ = false;
+    bool chunked_ = true;
     bool head_only_ = false;
     bool unread_input_ = false;
     bool broken_ = false;
@@ -599,6 +668,7 @@ struct HttpServer::State {
         }
         shared.workers = &workers;
         shared.file_readers = &file_readers;
+        shared.body_makers = &body_makers;
         acceptor.emplace(lanes.front()->context);
         accept_pause.emplace(lanes.front()->context);
         listen();
@@ -731,6 +801,7 @@ struct HttpServer::State {
     std::vector<std::unique_ptr<Lane>> lanes;
     ThreadPool workers{"http", shared.settings.workers, shared.settings.queue_max};
     ThreadPool file_readers{"http-files", 2, shared.settings.connections_max};
+    ThreadPool body_makers{"http-bodies", kStreamThreads, 2 * shared.settings.connections_max};
     std::optional<tcp::acceptor> acceptor;
     std::optional<asio::steady_timer> accept_pause;
     std::size_t next_lane = 0;

@@ -17,6 +17,27 @@ namespace {
 using testing::ClientReply;
 using testing::HttpsClient;
 
+/// Some blocks of 600 KB, then the end or a failure.
+class Blocks final : public BodySource {
+public:
+    enum class End { kWhole, kFailing };
+    Blocks(End end, std::atomic<int>& made) : end_{end}, made_{made} {}
+    std::string next() override {
+        if (++made_ <= kCount) {
+            return std::string(600'000, static_cast<char>('a' + made_ % 26));
+        }
+        if (end_ == End::kFailing) {
+            throw Error{ErrorKind::kVaultCorrupt, "The source broke."};
+        }
+        return {};
+    }
+    static constexpr int kCount = 40;
+
+private:
+    const End end_;
+    std::atomic<int>& made_;
+};
+
 /// Answers what it got, or a file, or waits for a signal.
 class EchoHandler final : public RequestHandler {
 public:
@@ -32,6 +53,12 @@ public:
             FileDescriptor fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
             return file_reply(request, std::move(fd), file_size, "\"f\"");
         }
+        if (request.raw_target == "/stream" || request.raw_target == "/broken-stream") {
+            blocks_made = 0;
+            const auto end = request.raw_target == "/stream" ? Blocks::End::kWhole
+                                                             : Blocks::End::kFailing;
+            return Reply::stream(std::make_unique<Blocks>(end, blocks_made), "text/plain");
+        }
         if (request.raw_target == "/big") {
             return Reply::text(200, std::string(8U << 20U, 'x'), "text/plain");
         }
@@ -46,6 +73,7 @@ public:
     }
 
     std::atomic<int> handled{0};
+    std::atomic<int> blocks_made{0};
     std::mutex mutex;
     std::condition_variable changed;
     int waiting = 0;
@@ -352,6 +380,42 @@ TEST_F(HttpServerTest, streams_files_and_ranges) {
     EXPECT_EQ(part.headers.get_or("Content-Range", ""), "bytes 300000-699999/800000");
     EXPECT_EQ(client.request("HEAD", "/file").headers.get_or("Content-Length", ""), "800000");
     EXPECT_EQ(client.request("GET", "/").status, 200);
+}
+
+TEST_F(HttpServerTest, streams_bodies_as_they_are_made) {
+    start();
+    HttpsClient client{server->port()};
+    for (int i = 0; i < 2; ++i) {  // The connection is kept.
+        const ClientReply reply = client.request("GET", "/stream");
+        EXPECT_EQ(reply.status, 200);
+        EXPECT_FALSE(reply.headers.has("Content-Length"));
+        EXPECT_EQ(reply.body.size(), Blocks::kCount * 600'000U);
+        EXPECT_EQ(reply.body.back(), static_cast<char>('a' + Blocks::kCount % 26));
+    }
+    const ClientReply head = client.request("HEAD", "/stream");
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(handler.blocks_made, 0);
+    HttpsClient old{server->port()};
+    old.send("GET /stream HTTP/1.0\r\n\r\n");
+    const ClientReply until_close = old.read_reply();
+    EXPECT_FALSE(until_close.headers.has("Transfer-Encoding"));
+    EXPECT_EQ(until_close.headers.get_or("Connection", ""), "close");
+}
+
+TEST_F(HttpServerTest, cuts_the_connection_when_a_body_cannot_be_finished) {
+    start();
+    HttpsClient client{server->port()};
+    EXPECT_EQ(client.request("GET", "/broken-stream").status, 0);
+    EXPECT_EQ(handler.blocks_made, Blocks::kCount + 1);
+}
+
+TEST_F(HttpServerTest, makes_no_more_of_a_body_than_the_client_takes) {
+    start({.write_timeout = std::chrono::milliseconds{200}});
+    HttpsClient client{server->port()};
+    client.send("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+    await([&] { return handler.handled == 1; });
+    await([&] { return server->connections() == 0; });
+    EXPECT_LT(handler.blocks_made, Blocks::kCount);
 }
 
 TEST_F(HttpServerTest, breaks_off_when_a_file_is_shorter_than_promised) {

@@ -233,6 +233,13 @@ Reply Reply::text(int status, std::string body, std::string_view content_type) {
     return reply;
 }
 
+Reply Reply::stream(std::unique_ptr<BodySource> body, std::string_view content_type) {
+    Reply reply;
+    reply.headers.set("Content-Type", std::string{content_type});
+    reply.body = std::move(body);
+    return reply;
+}
+
 Reply file_reply(
     const Request& request, FileDescriptor file, std::uint64_t size, const std::string& etag
 ) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -91,17 +92,31 @@ struct FileBody {
     std::uint64_t size = 0;
 };
 
+/// A body that is made while it is sent: never whole in memory, and made no faster than the client
+/// takes it. One thread at a time.
+class BodySource {
+public:
+    virtual ~BodySource() = default;
+    /// The next block, at most about 1 MiB; empty at the end. May block on storage. What it throws
+    /// cuts the connection: that is how the client learns that what it has is not all.
+    [[nodiscard]] virtual std::string next() = 0;
+};
+
 /// What a handler answers. A HEAD request gets the same reply without the body.
 struct Reply {
     int status = 200;
     Headers headers;
-    std::variant<std::monostate, Json, std::string, FileBody> body;
+    std::variant<std::monostate, Json, std::string, FileBody, std::unique_ptr<BodySource>> body;
 
     /// No body, Content-Length: 0 (absent with 204).
     [[nodiscard]] static Reply empty(int status);
     [[nodiscard]] static Reply json(int status, Json body);
     [[nodiscard]] static Reply ok(Json body) { return json(200, std::move(body)); }
     [[nodiscard]] static Reply text(int status, std::string body, std::string_view content_type);
+    /// Sent in chunks; to a client of HTTP/1.0 until the connection ends.
+    [[nodiscard]] static Reply stream(
+        std::unique_ptr<BodySource> body, std::string_view content_type
+    );
 };
 
 /// Answers a download of `file` (`size` bytes in all): 200, 206 for one satisfiable byte range, 416

@@ -107,7 +107,11 @@ std::string serialize(const Reply& reply, const ReplyHead& head) {
     append_field(
         out, "Connection", head.connection == ReplyConnection::kKeepAlive ? "keep-alive" : "close"
     );
-    if (reply.status != 204 && reply.status != 304) {
+    if (std::holds_alternative<std::unique_ptr<BodySource>>(reply.body)) {
+        if (head.coding == StreamCoding::kChunked) {
+            append_field(out, "Transfer-Encoding", "chunked");
+        }
+    } else if (reply.status != 204 && reply.status != 304) {
         append_field(out, "Content-Length", std::to_string(size));
     }
     if (!content_type.empty() && !reply.headers.has("Content-Type")) {

@@ -9,14 +9,17 @@ namespace holdfast::control {
 
 enum class ReplyConnection { kKeepAlive, kClose };
 enum class ReplyBody { kSent, kOmitted };  ///< kOmitted: the answer to HEAD.
+enum class StreamCoding { kChunked, kUntilClose };  ///< How a body of unknown length is sent.
 
 struct ReplyHead {
     Instant now;
     ReplyConnection connection = ReplyConnection::kKeepAlive;
     ReplyBody body = ReplyBody::kSent;
+    StreamCoding coding = StreamCoding::kChunked;
 };
 
-/// The bytes of an HTTP/1.1 response: status line, header fields and, but for a FileBody, the body.
+/// The bytes of an HTTP/1.1 response: status line, header fields and, but for a FileBody and a
+/// BodySource, the body.
 /// Control characters in field values become blanks, so that no value can begin a new field.
 [[nodiscard]] std::string serialize(const Reply& reply, const ReplyHead& head);
 

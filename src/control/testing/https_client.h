@@ -112,6 +112,12 @@ public:
             const std::size_t colon = line.find(':');
             reply.headers.add(line.substr(0, colon), std::string{trim(line.substr(colon + 1))});
         }
+        if (!head_only && reply.headers.get_or("Transfer-Encoding", "") == "chunked") {
+            if (!read_chunks(reply.body)) {
+                reply.status = 0;
+            }
+            return reply;
+        }
         const std::size_t size = std::stoul(reply.headers.get_or("Content-Length", "0"));
         while (!head_only && buffer_.size() < size) {
             if (!fill()) {
@@ -190,6 +196,35 @@ private:
         }
         buffer_.append(block.data(), static_cast<std::size_t>(got));
         return true;
+    }
+
+    bool have(std::size_t size) {
+        while (buffer_.size() < size) {
+            if (!fill()) {
+                return false;
+            }
+        }
+        return true;
+    }
+    /// False when the connection ended before the last chunk.
+    bool read_chunks(std::string& body) {
+        while (true) {
+            std::size_t end = 0;
+            while ((end = buffer_.find("\r\n")) == std::string::npos) {
+                if (!fill()) {
+                    return false;
+                }
+            }
+            const std::size_t size = std::stoul(buffer_.substr(0, end), nullptr, 16);
+            if (!have(end + size + 4)) {
+                return false;
+            }
+            body.append(buffer_, end + 2, size);
+            buffer_.erase(0, end + size + 4);
+            if (size == 0) {
+                return true;
+            }
+        }
     }
 
     struct Free {
