@@ -42,10 +42,15 @@ PATTERNS = {
     "digits": r"\d+",
     "timespan": r"PT[0-9HMS.]+|\d\d:\d\d:\d\d\.\d{7}",
     "opaque": r"[A-Za-z0-9_-]+",
+    "jwt": r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
+    "utc": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "text": r".*",
 }
 # Numbers that a machine decides.
 MEASURED = {"dataTransferredInBytes", "bytesDone", "bytesTotal", "rateBytesPerSecond", "logicalBytes", "storedBytes", "port", "secondsLeft"}
+# Seconds since 1970, and what is drawn by chance.
+MEASURED |= {"created", "updated", "deletedDate", "scheduledPurgeDate", "sizeInBytes"}
+OPAQUE = {"kid", "n", "e", "keyId", "secretText", "hint"}
 MEASURED_TEXTS = {"OriginalDatasourceSizeInBytes", "DataTransferredInBytes", "StoredBytes", "version", "minorVersion"}
 
 
@@ -124,7 +129,8 @@ class Server:
         subscriptions = self.call("GET", "/subscriptions?api-version=2022-12-01", {}, None).json["value"]
         self.names = {
             "base": self.holdfast.url, "sub": subscriptions[0]["subscriptionId"], "tenant": subscriptions[0]["tenantId"],
-            "pgport": str(self.postgres.port), "password": PASSWORD, "hostport": self.holdfast.url.split("//")[1]}
+            "pgport": str(self.postgres.port), "password": PASSWORD, "hostport": self.holdfast.url.split("//")[1],
+            "secret": self.holdfast.token}
 
     def call(self, verb, path, headers, body):
         url = path if path.startswith("https://") else self.holdfast.url + path
@@ -248,6 +254,8 @@ class Player:
             return value
         if key == "metaData":
             return "<text>"  # A document of its own, of which the clients know no more than that it is text.
+        if key in OPAQUE:
+            return "<text>"
         if (key in MEASURED_TEXTS or "Bytes" in key) and value.isdigit():
             return "<digits>"
         for name in ("vault", "server", "dp", "rgid", "base", "hostport", "sub", "tenant"):
@@ -255,7 +263,9 @@ class Player:
         value = re.sub(rf"(?<=port )({self.names['pgport']})\b|(?<=:){self.names['pgport']}\b", "{pgport}", value)
         value = re.sub(r"(?<=skipToken=)[\w-]+", "<opaque>", value)
         value = re.sub(r"(?<=OID )\d+", "<digits>", value)
-        for name in ("hash", "guid", "time", "hex"):
+        if re.fullmatch(r"eyJ" + PATTERNS["jwt"], value):
+            return "<jwt>"
+        for name in ("hash", "guid", "time", "utc", "hex"):
             value = re.sub(rf"(?<![0-9a-f]){PATTERNS[name]}(?![0-9a-f])", f"<{name}>", value)
         if re.fullmatch(PATTERNS["timespan"], value):
             return "<timespan>"
@@ -263,7 +273,7 @@ class Player:
 
     def record(self, exchange, answer):
         lines = [str(answer.status)]
-        for name in ("Azure-AsyncOperation", "Location", "Retry-After", "x-ms-error-code", "x-holdfast-ignored", "Allow"):
+        for name in ("Azure-AsyncOperation", "Location", "Retry-After", "x-ms-error-code", "x-holdfast-ignored", "Allow", "WWW-Authenticate"):
             if answer.headers.get(name):
                 lines.append(f"{name}: {self.generalise(answer.headers[name])}")
         if answer.headers.get("ETag"):

@@ -51,6 +51,8 @@ Json member_or_null(const Json& object, std::string_view name) {
 Json vault_document(const VaultRecord& vault, std::string_view tenant_id, GuardMapping mapping) {
     const SecurityLevels levels = security_levels_of(vault.properties, mapping);
     Json properties = vault.properties;
+    const Json assigned = properties.value(kAssignedIdentities, Json::array());
+    properties.erase(kAssignedIdentities);
     properties["provisioningState"] = vault.provisioning_state;
     properties["isVaultProtectedByResourceGuard"] = mapping == GuardMapping::kMapped;
     properties["secureScore"] = levels.secure_score;
@@ -65,11 +67,18 @@ Json vault_document(const VaultRecord& vault, std::string_view tenant_id, GuardM
         {"properties", std::move(properties)}
     };
     if (!vault.identity_type.empty() && vault.identity_type != "None") {
-        out["identity"] = Json{
-            {"type", vault.identity_type},
-            {"principalId", vault.principal_id},
-            {"tenantId", tenant_id}
-        };
+        Json identity{{"type", vault.identity_type}};
+        if (vault.identity_type.starts_with("SystemAssigned")) {
+            identity["principalId"] = vault.principal_id;
+            identity["tenantId"] = tenant_id;
+        }
+        for (const Json& id : assigned) {
+            // There is one principal: whatever names it was given, it acts as itself.
+            identity["userAssignedIdentities"][id.get<std::string>()] = Json{
+                {"principalId", vault.principal_id}, {"clientId", vault.principal_id}
+            };
+        }
+        out["identity"] = std::move(identity);
     }
     return out;
 }

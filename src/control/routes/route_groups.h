@@ -21,6 +21,7 @@ void add_role_definition_routes(std::vector<Route>& routes);
 // subscriptions/
 void add_subscription_routes(std::vector<Route>& routes);
 void add_resource_group_routes(std::vector<Route>& routes);
+void add_resource_provider_routes(std::vector<Route>& routes);
 
 // providers/data_protection/
 void add_provider_routes(std::vector<Route>& routes);
@@ -38,9 +39,10 @@ void add_recovery_point_routes(std::vector<Route>& routes);
 void add_operation_routes(std::vector<Route>& routes);
 void add_status_routes(std::vector<Route>& routes);
 
-// providers/postgresql/, providers/resource_graph/
+// providers/postgresql/, providers/resource_graph/, providers/key_vault/
 void add_flexible_server_routes(std::vector<Route>& routes);
 void add_resource_graph_routes(std::vector<Route>& routes);
+void add_key_vault_routes(std::vector<Route>& routes);
 
 // secrets/, restore/
 void add_secret_routes(std::vector<Route>& routes);

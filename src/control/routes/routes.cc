@@ -14,6 +14,7 @@ std::vector<Route> all_routes() {
     add_role_definition_routes(routes);
     add_subscription_routes(routes);
     add_resource_group_routes(routes);
+    add_resource_provider_routes(routes);
     add_provider_routes(routes);
     add_backup_vault_routes(routes);
     add_backup_policy_routes(routes);
@@ -30,6 +31,7 @@ std::vector<Route> all_routes() {
     add_status_routes(routes);
     add_flexible_server_routes(routes);
     add_resource_graph_routes(routes);
+    add_key_vault_routes(routes);
     add_secret_routes(routes);
     add_restore_container_routes(routes);
     return routes;

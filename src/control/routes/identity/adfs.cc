@@ -138,17 +138,27 @@ void add_adfs_routes(std::vector<Route>& routes) {
         "The same, for newer clients that name a tenant.",
         get_configuration);
     add("/adfs/keys", "Publishes the keys that tokens are signed with (JWKS).", get_keys);
-    routes.push_back(Route{
-        .verb = Verb::kPost,
-        .pattern = "/adfs/oauth2/token",
-        .action = "Microsoft.Authorization/tokens/action",
-        .summary = "Issues an access token for a client secret, a password or a refresh token.",
-        .handler = post_token,
-        .body = BodyRule::kRaw,
-        .access = Access::kAnonymous,
-        .api_version = ApiVersion::kExempt,
-        .auditing = Auditing::kByHandler,
-    });
+    const auto add_token = [&](std::string pattern, std::string summary) {
+        routes.push_back(Route{
+            .verb = Verb::kPost,
+            .pattern = std::move(pattern),
+            .action = "Microsoft.Authorization/tokens/action",
+            .summary = std::move(summary),
+            .handler = post_token,
+            .body = BodyRule::kRaw,
+            .access = Access::kAnonymous,
+            .api_version = ApiVersion::kExempt,
+            .auditing = Auditing::kByHandler,
+        });
+    };
+    add_token(
+        "/adfs/oauth2/token",
+        "Issues an access token for a client secret, a password or a refresh token."
+    );
+    // Terraform's azurerm reads no openid-configuration: it puts this behind the login endpoint.
+    add_token(
+        "/adfs/{tenant}/oauth2/v2.0/token", "The same, for clients that build the URL themselves."
+    );
     routes.push_back(Route{
         .verb = Verb::kPost,
         .pattern = "/providers/Holdfast.Identity/rotateSigningKey",

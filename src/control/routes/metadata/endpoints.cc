@@ -1,6 +1,8 @@
 // GET /metadata/endpoints: what `az cloud register` reads.
 #include "control/arm.h"
+#include "control/config.h"
 #include "control/routes/route_groups.h"
+#include "control/services.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +10,7 @@ namespace holdfast::control {
 namespace {
 
 /// One cloud as api-versions from 2019-05-01 describe it.
-Json cloud_description(const std::string& base) {
+Json cloud_description(const std::string& base, const std::string& key_vault_dns) {
     const std::string origin = base + "/";
     // The authority must end in /adfs: only then do the clients stay away from Microsoft's
     // directory of authorities.
@@ -19,8 +21,10 @@ Json cloud_description(const std::string& base) {
         {"identityProvider", "ADFS"}
     };
     std::string host = base.substr(base.find("://") + 3);
-    if (const auto port = host.rfind(':'); port != std::string::npos && !host.ends_with(']')) {
-        host.resize(port);
+    std::string port;
+    if (const auto colon = host.rfind(':'); colon != std::string::npos && !host.ends_with(']')) {
+        port = host.substr(colon);
+        host.resize(colon);
     }
     return Json{
         {"name", "Holdfast"},
@@ -38,7 +42,8 @@ Json cloud_description(const std::string& base) {
         {"authentication", authentication},
         {"suffixes",
          {{"storage", host},
-          {"keyVaultDns", host},
+          // Clients put a vault's name in front and https before it: the port has to be there.
+          {"keyVaultDns", (key_vault_dns.empty() ? host : key_vault_dns) + port},
           {"sqlServerHostname", host},
           {"acrLoginServer", host}}}
     };
@@ -57,7 +62,7 @@ Reply get_endpoints(const RequestContext& context) {
              {{"loginEndpoint", base + "/adfs"}, {"audiences", Json::array({origin})}}}
         });
     }
-    const Json cloud = cloud_description(base);
+    const Json cloud = cloud_description(base, context.services.config.service.key_vault_dns);
     // ARM_CLOUD_METADATA_URL is read with the versions that answered a list of clouds.
     return Reply::ok(version < "2022-01-01" ? Json::array({cloud}) : cloud);
 }

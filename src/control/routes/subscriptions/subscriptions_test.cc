@@ -47,7 +47,7 @@ TEST_F(Subscriptions, TheTwoDiscoveryDocumentsAreAsTheClientsNeedThem) {
     const Json cloud = get("/metadata/endpoints?api-version=2022-09-01").body;
     EXPECT_TRUE(cloud.is_object());
     EXPECT_EQ(cloud["resourceManager"], "https://localhost:8443/");
-    EXPECT_EQ(cloud["suffixes"]["keyVaultDns"], "localhost");
+    EXPECT_EQ(cloud["suffixes"]["keyVaultDns"], "localhost:8443");
     EXPECT_TRUE(get("/metadata/endpoints?api-version=2019-05-01").body.is_array());
 }
 

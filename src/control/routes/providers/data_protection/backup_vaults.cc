@@ -130,27 +130,43 @@ Reply list_by_group(const RequestContext& context) {
     return list_reply(context, std::move(items));
 }
 
-/// What a request says about the identity; empty when it says nothing.
-std::string read_identity(const JsonReader& body, IgnoredProperties& ignored) {
-    const auto identity = body.optional_member("identity");
-    if (!identity) {
-        return {};
+/// The ids of user-assigned identities, in the client's spelling; what it was shown of each comes
+/// back with it.
+Json read_assigned_identities(const JsonReader& identities) {
+    identities.require_object();
+    Json ids = Json::array();
+    for (const auto& [id, unused] : identities.value().items()) {
+        ids.push_back(ResourceId::parse(id, identities.path()).text());
     }
-    ignored.note_unknown(*identity, {"type", "principalId", "tenantId", "userAssignedIdentities"});
-    const auto type = identity->optional_member("type");
-    return type ? type->as_one_of(
-                      {"SystemAssigned", "UserAssigned", "SystemAssigned,UserAssigned", "None"}
-                  )
-                : std::string{};
+    return ids;
 }
 
-/// The vault's own identity is made with its first system-assigned identity and stays for the
-/// vault's life, so that what was granted to it keeps its meaning.
-void set_identity(VaultRecord& vault, const std::string& type) {
-    if (!type.empty()) {
-        vault.identity_type = type;
+/// What a request says about the identity. The vault's own principal is made with its first
+/// identity and stays for the vault's life, so that what was granted to it keeps its meaning. No
+/// user-assigned identity exists apart from a vault: it is kept as a name of that principal.
+void read_identity(const JsonReader& body, VaultRecord& vault, IgnoredProperties& ignored) {
+    const auto identity = body.optional_member("identity");
+    if (!identity) {
+        return;
     }
-    if (vault.identity_type.starts_with("SystemAssigned") && vault.principal_id.empty()) {
+    ignored.note_unknown(*identity, {"type", "principalId", "tenantId", "userAssignedIdentities"});
+    if (const auto type = identity->optional_member("type")) {
+        // The command line writes the pair without a blank, the published API with one.
+        vault.identity_type = type->as_one_of(
+            {"SystemAssigned",
+             "UserAssigned",
+             "SystemAssigned,UserAssigned",
+             "SystemAssigned, UserAssigned",
+             "None"}
+        );
+    }
+    if (!vault.identity_type.ends_with("UserAssigned")) {
+        vault.properties.erase(kAssignedIdentities);
+    } else if (const auto assigned = identity->optional_member("userAssignedIdentities")) {
+        vault.properties[kAssignedIdentities] = read_assigned_identities(*assigned);
+    }
+    if (!vault.identity_type.empty() && vault.identity_type != "None" &&
+        vault.principal_id.empty()) {
         vault.principal_id = new_guid();
     }
 }
@@ -200,7 +216,6 @@ void apply_body(
     } else if (replaces) {
         vault.tags = Json::object();
     }
-    set_identity(vault, read_identity(body, ignored));
     const auto properties = body.optional_member("properties");
     if (properties || replaces) {
         const bool is_new = vault.etag.empty();
@@ -210,6 +225,7 @@ void apply_body(
             ignored
         );
     }
+    read_identity(body, vault, ignored);
 }
 
 /// Where the data lie is decided before the first instance.

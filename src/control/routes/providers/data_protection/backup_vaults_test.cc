@@ -40,6 +40,32 @@ TEST_F(BackupVaults, CreateAnswersAsAzureDoes) {
     EXPECT_EQ(get(group()).status, 200);
 }
 
+TEST_F(BackupVaults, UserAssignedIdentitiesAreShownAsTheyWereGiven) {
+    const std::string id =
+        group() + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u1";
+    Json body = vault_body();
+    body["identity"] = {
+        {"type", "SystemAssigned,UserAssigned"}, {"userAssignedIdentities", {{id, Json::object()}}}
+    };
+    const Answer made = put(vault(), body);
+    ASSERT_EQ(made.status, 201) << made.body.dump();
+    const Json identity = get(vault()).body["identity"];
+    EXPECT_EQ(identity["type"], "SystemAssigned,UserAssigned");
+    EXPECT_EQ(identity["userAssignedIdentities"][id]["principalId"], identity["principalId"]);
+    // What was shown comes back, and changes nothing.
+    Json whole = get(vault()).body;
+    EXPECT_EQ(put(vault(), whole).body["identity"], identity);
+    whole["identity"] = {{"type", "UserAssigned"}, {"userAssignedIdentities", {{id, nullptr}}}};
+    const Json alone = put(vault(), whole).body["identity"];
+    EXPECT_FALSE(alone.contains("principalId"));
+    EXPECT_EQ(alone["userAssignedIdentities"][id]["principalId"], identity["principalId"]);
+    whole["identity"] = {{"type", "SystemAssigned"}};
+    EXPECT_FALSE(put(vault(), whole).body["identity"].contains("userAssignedIdentities"));
+    EXPECT_FALSE(get(vault()).body["properties"].contains("assignedIdentities"));
+    body["identity"]["userAssignedIdentities"] = {{"no-id", Json::object()}};
+    EXPECT_EQ(put(vault(), body).code(), "InvalidResourceId");
+}
+
 TEST_F(BackupVaults, AnUpdateKeepsTheIdentity) {
     make_vault();
     Json whole = get(vault()).body;

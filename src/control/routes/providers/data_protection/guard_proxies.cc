@@ -22,7 +22,7 @@ using catalog::VaultRecord;
 constexpr NameRule kProxyRule{
     .what = "resource guard mapping", .length_min = 1, .length_max = 90, .extra_characters = "-_"
 };
-constexpr auto kUnlockWindow = std::chrono::minutes{10};
+constexpr auto kUnlockWindow = std::chrono::minutes{30};
 
 std::string proxy_id(const RequestContext& context, const VaultRecord& vault) {
     return child_id(vault.id, "backupResourceGuardProxies", context.path.at("proxyName"));
@@ -268,7 +268,7 @@ void add_guard_proxy_routes(std::vector<Route>& routes) {
     add(Verb::kPost,
         item + "/unlockDelete",
         "unlockDelete/action",
-        "Opens a window of ten minutes in which the caller may delete what was approved.",
+        "Opens a window of thirty minutes in which the caller may delete what was approved.",
         unlock_delete,
         BodyRule::kRequired);
 }

@@ -36,6 +36,10 @@ Json read_source(const JsonReader& source, IgnoredProperties& ignored) {
             out[name] = *text;
         }
     }
+    if (const auto more = source.optional_member("resourceProperties")) {
+        more->require_object();
+        out["resourceProperties"] = more->value();
+    }
     return out;
 }
 
@@ -142,6 +146,21 @@ void read_credentials(
         Json{{"objectType", "SecretStoreBasedAuthCredentials"}, {"secretStoreResource", resource}};
 }
 
+/// Which of the vault's identities reaches the datasource: kept and shown; there is but one.
+void read_identity(
+    const JsonReader& identity, catalog::InstanceRecord& record, IgnoredProperties& ignored
+) {
+    ignored.note_unknown(identity, {"useSystemAssignedIdentity", "userAssignedIdentityArmUrl"});
+    Json kept = Json::object();
+    if (const auto own = identity.optional_bool("useSystemAssignedIdentity")) {
+        kept["useSystemAssignedIdentity"] = *own;
+    }
+    if (const auto url = identity.optional_string("userAssignedIdentityArmUrl")) {
+        kept["userAssignedIdentityArmUrl"] = *url;
+    }
+    record.properties["identityDetails"] = std::move(kept);
+}
+
 }  // namespace
 
 InstanceRequest read_instance(const JsonReader& properties, IgnoredProperties& ignored) {
@@ -171,8 +190,13 @@ InstanceRequest read_instance(const JsonReader& properties, IgnoredProperties& i
             request.validation = jobs::ProtectionService::Validation::kShallow;
         }
     }
-    if (const auto type = properties.optional_member("objectType")) {
+    // Go's clients send an empty text for what they leave out.
+    if (const auto type = properties.optional_member("objectType");
+        type && !type->as_string().empty()) {
         (void)type->as_one_of({"BackupInstance", "DeletedBackupInstance"});
+    }
+    if (const auto identity = properties.optional_member("identityDetails")) {
+        read_identity(*identity, request.record, ignored);
     }
     const Json& info = request.record.properties.at("dataSourceInfo");
     request.record.friendly_name =

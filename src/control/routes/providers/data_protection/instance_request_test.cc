@@ -70,6 +70,26 @@ TEST(InstanceRequest, ReadsTheCommandLinesSnakeCase) {
     );
 }
 
+TEST(InstanceRequest, ReadsWhatGosClientsSendOfWhatTheyLeaveOut) {
+    Json sent = kGuide;
+    sent["objectType"] = "";
+    sent["datasourceAuthCredentials"] = nullptr;
+    EXPECT_EQ(read(sent).record.properties, read(kGuide).record.properties);
+    sent["objectType"] = "Something";
+    EXPECT_EQ(fault_of(sent).text().target, "properties.objectType");
+}
+
+TEST(InstanceRequest, KeepsWhatNewerVersionsSay) {
+    Json sent = kGuide;
+    sent["identityDetails"] = {{"useSystemAssignedIdentity", true}};
+    sent["dataSourceInfo"]["resourceProperties"] = {{"objectType", "DefaultResourceProperties"}};
+    const InstanceRequest request = read(sent);
+    EXPECT_EQ(request.record.properties["identityDetails"], sent["identityDetails"]);
+    EXPECT_EQ(request.record.properties["dataSourceInfo"], sent["dataSourceInfo"]);
+    sent["identityDetails"]["useSystemAssignedIdentity"] = "yes";
+    EXPECT_EQ(fault_of(sent).text().target, "properties.identityDetails.useSystemAssignedIdentity");
+}
+
 TEST(InstanceRequest, RefusesWhatIsWrongAndSaysWhere) {
     Json sent = kGuide;
     sent.erase("dataSourceInfo");

@@ -65,7 +65,7 @@ Json guard_document(const ResourceGuardRecord& guard) {
         {"tags", guard.tags},
         {"properties",
          {{"provisioningState", "Succeeded"},
-          {"allowAutoApprovals", false},
+          {"allowAutoApprovals", true},
           {"resourceGuardOperations", std::move(operations)},
           {"vaultCriticalOperationExclusionList", guard.exclusions},
           {"description",

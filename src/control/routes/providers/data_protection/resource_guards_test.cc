@@ -188,11 +188,11 @@ TEST_F(ResourceGuards, DeletionNeedsAnOpenWindow) {
     EXPECT_EQ(del(instance()).status, 403);
     const Answer unlocked = post(proxy() + "/unlockDelete", named);
     ASSERT_EQ(unlocked.status, 200) << unlocked.body.dump();
-    EXPECT_EQ(unlocked.body["unlockDeleteExpiryTime"], "2026-01-02T03:14:05.0000000Z");
+    EXPECT_EQ(unlocked.body["unlockDeleteExpiryTime"], "2026-01-02T03:34:05.0000000Z");
     // The window is the caller's own, for this one operation, and closes.
     EXPECT_EQ(call("DELETE", instance(), nullptr, {}, std::string{kApprover}).status, 403);
     EXPECT_EQ(del(proxy()).status, 403);
-    clock().advance(std::chrono::minutes{11});
+    clock().advance(std::chrono::minutes{31});
     EXPECT_EQ(del(instance()).status, 403);
     ASSERT_EQ(post(proxy() + "/unlockDelete", named).status, 200);
     EXPECT_EQ(del(instance()).status, 202);

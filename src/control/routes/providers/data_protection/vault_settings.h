@@ -9,6 +9,10 @@
 // The settings of a backup vault as values: what may be asked for, what may follow what.
 namespace holdfast::control {
 
+/// Where a vault's record keeps, beside its settings, the ids of the user-assigned identities that
+/// it was given; documents show them in `identity`.
+inline constexpr const char* kAssignedIdentities = "assignedIdentities";
+
 /// The canonical `properties` after a PUT or PATCH. What `properties` leaves out stays as it is in
 /// `existing` (null for a new vault, which gets Azure's defaults: soft delete On for 14 days): a
 /// setting is never weakened by omission. Unknown names go to `ignored`. Throws

@@ -607,7 +607,7 @@ void throw_query_fault(std::size_t position, const std::string& problem) {
     const std::string message =
         fmt::format("The query is not understood at character {}: {}", position, problem);
     throw Error{
-        ErrorKind::kInvalidQuery,
+        ErrorKind::kBadRequest,  // As Azure's graph does it: what is wrong stands in the details.
         ErrorText{
             .message = message,
             .target = "query",

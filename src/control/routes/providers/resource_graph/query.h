@@ -73,10 +73,10 @@ struct GraphQuery {
     std::vector<GraphOperator> operators;
 };
 
-/// Throws kInvalidQuery with the position of the first thing that is not understood.
+/// Throws kBadRequest with the position of the first thing that is not understood.
 [[nodiscard]] GraphQuery parse_graph_query(std::string_view text);
 
-/// Throws kInvalidQuery unless every column named is one of `columns` or defined by an earlier
+/// Throws kBadRequest unless every column named is one of `columns` or defined by an earlier
 /// extend.
 void check_columns(const GraphQuery& query, const std::vector<std::string_view>& columns);
 

@@ -52,7 +52,8 @@ std::string fault_of(const std::string& text) {
         GraphQuery query = parse_graph_query(text);
         check_columns(query, {"id", "name", "type", "resourceGroup", "properties"});
     } catch (const Error& error) {
-        EXPECT_EQ(error.kind(), ErrorKind::kInvalidQuery);
+        EXPECT_EQ(error.kind(), ErrorKind::kBadRequest);
+        EXPECT_EQ(error.text().details.at(0).code, "InvalidQuery");
         EXPECT_FALSE(error.text().details.empty());
         return error.text().properties.at("position") + ": " + error.what();
     }

@@ -160,7 +160,13 @@ public:
                 Json row =
                     row_of(instance.id, kInstanceType, instance.name, vault ? vault->location : "");
                 row["properties"] = instance_document(instance)["properties"];
-                row["properties"]["vaultId"] = instance.vault_id;
+                // Read by the clients' cross-region verbs, which then hear that there is no region.
+                row["properties"]["backupInstanceExtendedProperties"] = Json{
+                    {"vaultId", instance.vault_id},
+                    {"protectedPrimaryRegion", row["location"]},
+                    {"protectedSecondaryRegion", nullptr},
+                    {"allowedOperations", Json::array()}
+                };
                 row["tags"] = instance.tags;
                 offer(std::move(row));
             }

@@ -1,6 +1,8 @@
 #include "control/routes/testing/api_fixture.h"
 
+#include <algorithm>
 #include <array>
+#include <functional>
 #include <set>
 
 namespace holdfast::control {
@@ -8,10 +10,13 @@ namespace {
 
 using testing::HasSubstr;
 
+struct Filter;
+
 class ResourceGraph : public ApiFixture {
 protected:
     void SetUp() override { protect(); }
     void add_jobs(int count, int first = 0);
+    void expect_every_combination(const std::string& query, const std::vector<Filter>& filters);
     Answer ask(const std::string& query, Json options = nullptr, const std::string& who = "owner") {
         return call(
             "POST",
@@ -114,7 +119,7 @@ TEST_F(ResourceGraph, AnythingElseIsAnErrorWithItsPlace) {
          {"", "SecurityResources", "resources | mv-expand id", "resources | where nme == 'x'"}) {
         const Answer answer = ask(query);
         EXPECT_EQ(answer.status, 400) << query;
-        EXPECT_EQ(answer.code(), "InvalidQuery") << query;
+        EXPECT_EQ(answer.code(), "BadRequest") << query;
         EXPECT_THAT(answer.body["error"]["message"].get<std::string>(), HasSubstr("character"));
         EXPECT_FALSE(answer.body["error"]["details"].empty());
     }
@@ -131,6 +136,124 @@ TEST_F(ResourceGraph, AnswersAsATable) {
         R"([["microsoft.dataprotection/backupvaults","TestBkpVault"]])"
     );
     EXPECT_EQ(answer.body["data"]["columns"][1]["name"], "name");
+}
+
+/// One optional flag of a `list-from-resourcegraph` command: what it adds to the text, and which
+/// rows it means.
+struct Filter {
+    std::string text;
+    std::function<bool(const Json& row)> means;
+};
+
+bool is_any(const Json& value, std::initializer_list<std::string_view> words) {
+    return value.is_string() &&
+           std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+               return equal_ignoring_case(value.get_ref<const std::string&>(), word);
+           });
+}
+
+std::string shout(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+        return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    });
+    return text;
+}
+
+bool is_later(const Json& value, std::string_view than) {
+    // Texts of one form, so their order is that of the times.
+    return value.is_string() && value.get_ref<const std::string&>() > than;
+}
+
+/// Every subset of `filters`, in the order in which the client writes them, must leave what they
+/// mean.
+void ResourceGraph::expect_every_combination(
+    const std::string& query, const std::vector<Filter>& filters
+) {
+    const Json all = ask(query).body["data"];
+    ASSERT_FALSE(all.empty());
+    std::size_t answers_with_rows = 0;
+    for (std::size_t subset = 0; subset < (std::size_t{1} << filters.size()); ++subset) {
+        std::string text = query;
+        Json expected = all;
+        for (std::size_t i = 0; i < filters.size(); ++i) {
+            if ((subset >> i & 1U) != 0) {
+                text += filters[i].text;
+                std::erase_if(expected.get_ref<Json::array_t&>(), [&](const Json& row) {
+                    return !filters[i].means(row);
+                });
+            }
+        }
+        const Answer answer = ask(text);
+        ASSERT_EQ(answer.status, 200) << text << answer.body.dump();
+        ASSERT_EQ(answer.body["data"], expected) << text;
+        ASSERT_EQ(answer.body["totalRecords"], expected.size()) << text;
+        answers_with_rows += expected.empty() ? 0U : 1U;
+    }
+    EXPECT_GT(answers_with_rows, std::size_t{1} << (filters.size() - 1));
+}
+
+TEST_F(ResourceGraph, AnswersEveryCombinationOfFiltersOfJobs) {
+    add_jobs(16);
+    expect_every_combination(
+        kJobs,
+        {{" | where properties.dataSourceType in~ ('Microsoft.DBforPostgreSQL/flexibleServers')",
+          [](const Json& row) {
+              return is_any(
+                  row["properties"]["dataSourceType"], {"Microsoft.DBforPostgreSQL/flexibleServers"}
+              );
+          }},
+         {" | where resourceGroup in~ ('RG','other')",
+          [](const Json& row) { return is_any(row["resourceGroup"], {"rg", "other"}); }},
+         {" | where vaultName in~ ('testbkpvault')",
+          [](const Json& row) { return is_any(row["vaultName"], {"TestBkpVault"}); }},
+         {" | where operation in~ ('OnDemandBackup')",
+          [](const Json& row) { return row["operation"] == "OnDemandBackup"; }},
+         {" | where status in~ ('Completed','Failed')",
+          [](const Json& row) { return is_any(row["status"], {"Completed", "Failed"}); }},
+         {" | where datasourceId in~ ('" + shout(server()) + "/databases/EMPDB11')",
+          [this](const Json& row) {
+              return is_any(row["datasourceId"], {server() + "/databases/empdb11"});
+          }},
+         {"| where properties.startTime > datetime(2026-01-01T02:00:00Z)",
+          [](const Json& row) {
+              return is_later(row["properties"]["startTime"], "2026-01-01T02:00:00.0000000Z");
+          }},
+         {"| where properties.endTime > datetime(2026-01-01T01:00:00Z)",
+          [](const Json& row) {
+              return is_later(row["properties"]["endTime"], "2026-01-01T01:00:00.0000000Z");
+          }}}
+    );
+}
+
+TEST_F(ResourceGraph, AnswersEveryCombinationOfFiltersOfInstances) {
+    ASSERT_EQ(put(vault() + "/backupInstances/OTHER", instance_body("app")).status, 201);
+    ASSERT_EQ(post(vault() + "/backupInstances/BI/stopProtection").status, 202);
+    expect_every_combination(
+        kInstances,
+        {{" | where properties.dataSourceInfo.datasourceType in~ "
+          "('Microsoft.DBforPostgreSQL/flexibleServers')",
+          [](const Json&) { return true; }},
+         {" | where resourceGroup in~ ('rg')", [](const Json&) { return true; }},
+         {" | where vaultName in~ ('TESTBKPVAULT')", [](const Json&) { return true; }},
+         {" | where protectionState in~ ('ProtectionStopped')",
+          [](const Json& row) { return row["protectionState"] == "ProtectionStopped"; }},
+         {" | where datasourceId in~ ('" + server() + "/databases/empdb11')",
+          [](const Json& row) { return row["name"] == "BI"; }},
+         {" | where id in~ ('" + shout(vault()) + "/backupInstances/bi','/x')",
+          [](const Json& row) { return row["name"] == "BI"; }},
+         {" | where name in~ ('bi')", [](const Json& row) { return row["name"] == "BI"; }}}
+    );
+}
+
+TEST_F(ResourceGraph, AnswersEveryCombinationOfFiltersOfVaults) {
+    make_vault("Second");
+    expect_every_combination(
+        "resources | where type =~ 'microsoft.dataprotection/backupvaults'",
+        {{" | where resourceGroup in~ ('a','RG')", [](const Json&) { return true; }},
+         {" | where name in~ ('second')", [](const Json& row) { return row["name"] == "Second"; }},
+         {" | where id in~ ('" + shout(vault("Second")) + "')",
+          [](const Json& row) { return row["name"] == "Second"; }}}
+    );
 }
 
 /// Both ways to find jobs: the catalog's, and the row by row that everything else takes.
