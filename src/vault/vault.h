@@ -28,6 +28,7 @@
 namespace holdfast::vault {
 
 class ObjectStore;
+class SessionOwner;
 
 using RepositoryId = Id128<struct RepositoryIdTag>;
 using PointId = Id128<struct PointIdTag>;
@@ -331,6 +332,9 @@ struct OpenOptions {
     std::uint64_t pack_bytes = 0;
     /// Bound of the memory held for looking up chunks.
     std::uint64_t index_cache_bytes = 24 * kMiB;
+    /// Who writes (vault/session_owner.h); must outlive the repository. None: an owner of its own,
+    /// which nobody can ever know to be dead.
+    SessionOwner* owner = nullptr;
 };
 
 /// One repository. Safe from any thread; must outlive its writers and readers. `store` and `clock`

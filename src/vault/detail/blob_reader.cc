@@ -230,13 +230,31 @@ Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
         if (error.kind() != ErrorKind::kVaultCorrupt) {
             throw;
         }
-        index_.distrust(location->pack);
-        const auto other = locate(id, stop);
-        if (!other || other->pack == location->pack) {
-            throw;
+        if (store_.size(pack_key(location->pack), stop)) {
+            index_.distrust(location->pack);
         }
-        return read_at(*other, type, id, stop);
+        return read_elsewhere(*location, type, id, error, stop);
     }
+}
+
+/// The pack is damaged, or the collector moved what was in it since the index was read.
+Bytes BlobReader::read_elsewhere(
+    const BlobLocation& tried,
+    BlobType type,
+    const ChunkId& id,
+    const Error& first,
+    const std::stop_token& stop
+) {
+    index_.refresh(stop);
+    {
+        const std::lock_guard lock{mutex_};
+        std::erase_if(unindexed_, [&](const auto& one) { return one.second.pack == tried.pack; });
+    }
+    const auto other = locate(id, stop);
+    if (!other || other->pack == tried.pack) {
+        throw Error{first};
+    }
+    return read_at(*other, type, id, stop);
 }
 
 Bytes BlobReader::read_at(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/error.h"
 #include "vault/detail/chunk_index.h"
 #include "vault/detail/pack.h"
 #include "vault/detail/sealed.h"
@@ -26,6 +27,10 @@ public:
     /// blob when no pack has it (the index is brought up to date first, from the packs' footers if
     /// need be).
     [[nodiscard]] Bytes read(BlobType type, const ChunkId& id, std::stop_token stop);
+    /// The same from one place, however good or bad the pack is known to be. Throws kVaultCorrupt.
+    [[nodiscard]] Bytes read_at(
+        const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
+    );
     /// Where the blob is; nothing when no pack has it.
     [[nodiscard]] std::optional<BlobLocation> locate(const ChunkId& id, std::stop_token stop);
 
@@ -42,8 +47,12 @@ private:
     };
     [[nodiscard]] std::unique_ptr<Opener> take_opener();
     void give_back(std::unique_ptr<Opener> opener);
-    [[nodiscard]] Bytes read_at(
-        const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
+    [[nodiscard]] Bytes read_elsewhere(
+        const BlobLocation& tried,
+        BlobType type,
+        const ChunkId& id,
+        const Error& first,
+        const std::stop_token& stop
     );
     [[nodiscard]] Bytes read_frame(
         const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop

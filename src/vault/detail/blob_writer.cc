@@ -30,8 +30,9 @@ struct BlobWriter::Worker {
 BlobWriter::OpenPack::OpenPack(const Engine& engine)
     : builder{engine.keys, random_array<32>(), engine.pack_bytes()} {}
 
-BlobWriter::BlobWriter(Engine& engine, std::stop_token stop)
+BlobWriter::BlobWriter(Engine& engine, const CondemnedView& condemned, std::stop_token stop)
     : engine_{engine},
+      condemned_{condemned},
       outer_stop_{std::move(stop), [this] { stop_source_.request_stop(); }},
       queue_{engine.worker_count() + kQueueSlack},
       node_hash_{engine.keys.chunk_id_hash().clone()} {
@@ -146,9 +147,11 @@ bool BlobWriter::stored_already(const BlobTask& task, const ChunkId& id) {
             return true;
         }
     }
-    // What the parent has may lie in a pack that is known to be bad; then only the index can tell.
-    const bool parent_has = task.known && !engine_.index.distrusts_any() && task.known(id);
-    if (parent_has || engine_.index.find(id, Trust::kSoundPacks, stop_source_.get_token())) {
+    // What the parent has may lie in a pack that is known to be bad, or about to go; then only the
+    // index can tell.
+    const bool parent_has = task.known && parent_may_be_trusted() && task.known(id);
+    if (parent_has ||
+        engine_.index.find(id, Trust::kSoundPacks, stop_source_.get_token(), condemned_)) {
         const std::lock_guard lock{mutex_};
         claimed_.erase(key);
         return true;

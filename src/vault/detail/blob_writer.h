@@ -48,7 +48,8 @@ struct BlobTask {
 /// filling, one on its way to the store.
 class BlobWriter {
 public:
-    BlobWriter(Engine& engine, std::stop_token stop);
+    /// `condemned`: the view of the session; outlives the writer.
+    BlobWriter(Engine& engine, const CondemnedView& condemned, std::stop_token stop);
     ~BlobWriter();
     BlobWriter(const BlobWriter&) = delete;
     BlobWriter& operator=(const BlobWriter&) = delete;
@@ -57,6 +58,10 @@ public:
     [[nodiscard]] BlobTask new_task();
     /// Blocks while the pipeline is full. Throws what ended the session.
     void submit(BlobTask task);
+    /// Whether what the session's parent refers to may be taken over without asking the index.
+    [[nodiscard]] bool parent_may_be_trusted() const {
+        return condemned_.empty() && !engine_.index.distrusts_any();
+    }
     /// Stores a node; returns its id.
     [[nodiscard]] ChunkId submit_node(BlobType type, std::string_view bytes);
     /// Everything submitted is durable and indexed when this returns. No submit after it.
@@ -107,6 +112,7 @@ private:
     void fail(std::exception_ptr error) noexcept;
 
     Engine& engine_;
+    const CondemnedView& condemned_;
     std::stop_source stop_source_;
     std::stop_callback<std::function<void()>> outer_stop_;
     const Secret digest_key_ = Secret::random(kKeyBytes);

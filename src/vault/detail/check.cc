@@ -4,6 +4,7 @@
 #include "vault/detail/point_writer.h"
 #include "vault/detail/repository.h"
 #include "vault/detail/sealed.h"
+#include "vault/detail/session.h"
 
 #include <algorithm>
 #include <set>
@@ -52,6 +53,21 @@ std::vector<PackEntry> walk_frames(ByteSpan pack) {
         at += FrameHeader::kBytes + frame->sealed_bytes;
     }
     return entries;
+}
+
+/// What the collector leaves for later ones; nothing when the key is of another kind.
+std::optional<ObjectKind> collector_object(const ObjectKey& key) {
+    if (parse_condemned_key(key)) {
+        return ObjectKind::kCondemned;
+    }
+    if (const auto collection = parse_collection_key(key)) {
+        return collection->object == CollectionObject::kSuspects ? ObjectKind::kSuspects
+                                                                 : ObjectKind::kCollection;
+    }
+    if (parse_numbered_key(key, kVerifiedPrefix)) {
+        return ObjectKind::kVerified;
+    }
+    return std::nullopt;
 }
 
 bool is_damage(const Error& error) {
@@ -190,11 +206,17 @@ private:
                 guarded(key, [&] {
                     (void)open_object(engine_.keys, ObjectKind::kCatalog, key, fetch(key));
                 });
-            } else if (text.starts_with(kSessionsPrefix)) {
+            } else if (const auto session = parse_session_key(key)) {
                 ++sessions;
                 guarded(key, [&] {
                     if (const auto object = store_.get(key, stop_)) {  // It may just have ended.
-                        (void)open_object(engine_.keys, ObjectKind::kSession, key, *object);
+                        (void)open_session(engine_.keys, *session, *object);
+                    }
+                });
+            } else if (const auto kind = collector_object(key)) {
+                guarded(key, [&] {
+                    if (const auto object = store_.get(key, stop_)) {
+                        (void)open_object(engine_.keys, *kind, key, *object);
                     }
                 });
             } else if (!parse_point_key(key) && !text.starts_with(kStatePrefix) &&
@@ -566,6 +588,8 @@ CheckReport RepositoryImpl::check(const CheckOptions& options, std::stop_token s
 }
 
 void RepositoryImpl::rebuild_index(std::stop_token stop) {
+    // A session, so that no pack goes, and gets back into the index, between listing and writing.
+    Session session{engine_, std::nullopt, stop};
     engine_.index.refresh(stop);
     const auto old_segments = engine_.index.segment_ids();
     const auto damaged_segments = engine_.index.damaged();
@@ -573,7 +597,8 @@ void RepositoryImpl::rebuild_index(std::stop_token stop) {
     store_.list(
         kPacksPrefix,
         [&](const ObjectInfo& info) {
-            if (const auto name = parse_pack_key(info.key)) {
+            const auto name = parse_pack_key(info.key);
+            if (name && !session.view().contains(*name)) {
                 packs.emplace_back(*name, info.size_bytes);
             }
             return true;
@@ -621,15 +646,14 @@ void RepositoryImpl::rebuild_index(std::stop_token stop) {
         }
     }
     engine_.index.add(std::move(contents), {}, stop);
-    for (const SegmentId& id : old_segments) {
-        store_.remove(index_key(id), stop);
-    }
+    engine_.index.remove_segments(old_segments, stop);
     for (const DamagedObject& object : damaged_segments) {
         if (const auto key = ObjectKey::parse(object.object_key)) {
             store_.remove(*key, stop);
         }
     }
     engine_.index.refresh(stop);
+    session.end();
 }
 
 }  // namespace holdfast::vault

@@ -142,7 +142,11 @@ std::shared_ptr<const Bytes> ChunkIndex::block(
 }
 
 std::optional<BlobLocation> ChunkIndex::find_in(
-    const SegmentList& list, const ChunkKey& key, Trust trust, const std::stop_token& stop
+    const SegmentList& list,
+    const ChunkKey& key,
+    Trust trust,
+    const CondemnedView& condemned,
+    const std::stop_token& stop
 ) {
     std::optional<BlobLocation> distrusted;
     // Newest last: what was written lately is asked for most.
@@ -154,7 +158,7 @@ std::optional<BlobLocation> ChunkIndex::find_in(
             const auto location = (*segment)->find(key, [&](std::size_t number) {
                 return block(**segment, number, stop);
             });
-            if (location && !distrusts(location->pack)) {
+            if (location && !distrusts(location->pack) && !condemned.contains(location->pack)) {
                 return location;
             }
             if (location) {
@@ -172,7 +176,6 @@ std::optional<BlobLocation> ChunkIndex::find_in(
 
 void ChunkIndex::distrust(const Sha256& pack) {
     const std::lock_guard lock{mutex_};
-    distrusted_.insert(pack);
     damaged_.insert(pack);
 }
 
@@ -183,16 +186,16 @@ std::vector<Sha256> ChunkIndex::damaged_packs() const {
 
 bool ChunkIndex::distrusts(const Sha256& pack) const {
     const std::lock_guard lock{mutex_};
-    return distrusted_.contains(pack);
+    return damaged_.contains(pack) || missing_.contains(pack);
 }
 
 bool ChunkIndex::distrusts_any() const {
     const std::lock_guard lock{mutex_};
-    return !distrusted_.empty();
+    return !damaged_.empty() || !missing_.empty();
 }
 
 void ChunkIndex::distrust_missing_packs(std::stop_token stop) {
-    const std::vector<Sha256> indexed = indexed_packs(stop);
+    const PackNames indexed = indexed_packs(stop);
     std::vector<bool> present(indexed.size());
     store_.list(
         kPacksPrefix,
@@ -209,23 +212,30 @@ void ChunkIndex::distrust_missing_packs(std::stop_token stop) {
         },
         stop
     );
+    std::set<Sha256> missing;
     for (std::size_t i = 0; i < indexed.size(); ++i) {
-        if (!present[i] && !distrusts(indexed[i])) {
+        if (present[i]) {
+            continue;
+        }
+        missing.insert(indexed[i]);
+        if (!distrusts(indexed[i])) {
             log_warning(
                 "A pack is missing; what it held is stored again when a backup comes by it.",
                 {{"object", pack_key(indexed[i]).text()}}
             );
-            const std::lock_guard lock{mutex_};
-            distrusted_.insert(indexed[i]);
         }
     }
+    const std::lock_guard lock{mutex_};
+    missing_ = std::move(missing);
 }
 
-std::optional<BlobLocation> ChunkIndex::find(const ChunkId& id, Trust trust, std::stop_token stop) {
+std::optional<BlobLocation> ChunkIndex::find(
+    const ChunkId& id, Trust trust, std::stop_token stop, const CondemnedView& condemned
+) {
     const ChunkKey key = chunk_key(id);
     for (int attempt = 0;; ++attempt) {
         try {
-            return find_in(*segments(), key, trust, stop);
+            return find_in(*segments(), key, trust, condemned, stop);
         } catch (const Error& error) {
             // A segment was merged away under our feet; the next list has the merged one.
             constexpr int kAttempts = 3;
@@ -288,7 +298,7 @@ SegmentContents ChunkIndex::read_segment(SegmentId id, std::stop_token stop) {
     throw_segment_gone(index_key(id));
 }
 
-void ChunkIndex::merge_small_segments(std::stop_token stop) {
+void ChunkIndex::merge_small_segments(const CondemnedView& condemned, std::stop_token stop) {
     std::vector<SegmentId> small;
     for (const auto& segment : *segments()) {
         if (segment->entry_count() < kSmallSegmentEntries) {
@@ -301,13 +311,11 @@ void ChunkIndex::merge_small_segments(std::stop_token stop) {
     SegmentContents merged;
     try {
         for (const SegmentId& id : small) {
-            SegmentContents part = read_segment(id, stop);
-            const auto base = static_cast<std::uint32_t>(merged.packs.size());
-            merged.packs.insert(merged.packs.end(), part.packs.begin(), part.packs.end());
-            for (IndexedBlob& blob : part.blobs) {
-                blob.pack += base;
-                merged.blobs.push_back(blob);
-            }
+            append_contents(
+                merged,
+                read_segment(id, stop),
+                [&](const Sha256& pack) { return !condemned.contains(pack); }
+            );
         }
     } catch (const Error& error) {
         if (error.kind() == ErrorKind::kObjectNotFound) {
@@ -317,19 +325,35 @@ void ChunkIndex::merge_small_segments(std::stop_token stop) {
         throw;
     }
     add(std::move(merged), small, stop);
-    for (const SegmentId& id : small) {
-        store_.remove(index_key(id), stop);
-    }
+    remove_segments(small, stop);
 }
 
-std::vector<Sha256> ChunkIndex::indexed_packs(std::stop_token stop) {
-    std::set<Sha256> packs;
+void ChunkIndex::remove_segments(const std::vector<SegmentId>& ids, std::stop_token stop) {
+    for (const SegmentId& id : ids) {
+        store_.remove(index_key(id), stop);
+    }
+    const std::lock_guard lock{mutex_};
+    auto list = std::make_shared<SegmentList>(*segments_);
+    std::erase_if(*list, [&](const auto& segment) {
+        return std::find(ids.begin(), ids.end(), segment->id()) != ids.end();
+    });
+    segments_ = std::move(list);
+}
+
+Bytes ChunkIndex::load_block(
+    const IndexSegment& segment, std::size_t number, std::stop_token stop
+) const {
+    return segment.load_block(keys_, number, reader_of(segment.id(), std::move(stop)));
+}
+
+PackNames ChunkIndex::indexed_packs(std::stop_token stop) {
+    PackNames packs;
     for (const auto& segment : *segments()) {
         try {
             const auto names = segment->read_packs([&](std::size_t number) {
                 return block(*segment, number, stop);
             });
-            packs.insert(names.begin(), names.end());
+            packs.insert(packs.end(), names.begin(), names.end());
         } catch (const Error& error) {
             if (error.kind() == ErrorKind::kVaultCorrupt) {
                 set_aside(segment->id(), error.what());
@@ -338,7 +362,9 @@ std::vector<Sha256> ChunkIndex::indexed_packs(std::stop_token stop) {
             }
         }
     }
-    return {packs.begin(), packs.end()};
+    std::sort(packs.begin(), packs.end());
+    packs.erase(std::unique(packs.begin(), packs.end()), packs.end());
+    return packs;
 }
 
 std::vector<SegmentId> ChunkIndex::segment_ids() const {

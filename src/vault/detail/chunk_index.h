@@ -1,5 +1,6 @@
 #pragma once
 
+#include "vault/detail/condemned.h"
 #include "vault/detail/index_segment.h"
 
 #include <cstdint>
@@ -29,16 +30,20 @@ public:
     /// Takes up segments that appeared and lets go of those that vanished. A damaged segment is
     /// left out and listed: the packs' footers have all that it had.
     void refresh(std::stop_token stop);
-    /// Sound packs come first.
+    /// Sound packs come first. With Trust::kSoundPacks, packs of `condemned` do not count either.
     [[nodiscard]] std::optional<BlobLocation> find(
-        const ChunkId& id, Trust trust, std::stop_token stop
+        const ChunkId& id,
+        Trust trust,
+        std::stop_token stop,
+        const CondemnedView& condemned = {}
     );
 
     /// From now on nothing new relies on what this pack holds: it is stored again when it comes by.
     void distrust(const Sha256& pack);
     /// Those of distrust(), without those that are missing.
     [[nodiscard]] std::vector<Sha256> damaged_packs() const;
-    /// Distrusts every pack that a segment names and the store does not have.
+    /// Distrusts every pack that a segment names and the store does not have, and no longer those
+    /// that are back or that no segment names any more.
     void distrust_missing_packs(std::stop_token stop);
     [[nodiscard]] bool distrusts_any() const;
     [[nodiscard]] bool distrusts(const Sha256& pack) const;
@@ -48,25 +53,36 @@ public:
     std::uint64_t add(
         SegmentContents contents, const std::vector<SegmentId>& supersedes, std::stop_token stop
     );
-    /// Merges small segments when there are many. Never fails for want of a segment that another
-    /// merge took away.
-    void merge_small_segments(std::stop_token stop);
+    /// Merges small segments when there are many, leaving out what is condemned. Never fails for
+    /// want of a segment that another merge took away. REQUIRES: within a session whose view
+    /// `condemned` is, so that no pack that goes meanwhile gets back into the index.
+    void merge_small_segments(const CondemnedView& condemned, std::stop_token stop);
 
     /// Every pack named by a segment.
-    [[nodiscard]] std::vector<Sha256> indexed_packs(std::stop_token stop);
+    [[nodiscard]] PackNames indexed_packs(std::stop_token stop);
     [[nodiscard]] std::vector<SegmentId> segment_ids() const;
     [[nodiscard]] SegmentContents read_segment(SegmentId id, std::stop_token stop);
     [[nodiscard]] std::vector<DamagedObject> damaged() const;
 
-private:
     using SegmentList = std::vector<std::shared_ptr<const IndexSegment>>;
+    /// The segments as they are now, for reading them through; the list never changes.
+    [[nodiscard]] std::shared_ptr<const SegmentList> segments() const;
+    /// Past the cache. Throws kObjectNotFound when the segment was merged away, kVaultCorrupt.
+    [[nodiscard]] Bytes load_block(
+        const IndexSegment& segment, std::size_t number, std::stop_token stop
+    ) const;
+    /// Leaves a segment out from now on.
+    void set_aside(SegmentId id, std::string_view problem);
+    /// Removes segments from the store and from here.
+    void remove_segments(const std::vector<SegmentId>& ids, std::stop_token stop);
+
+private:
     using BlockKey = std::pair<SegmentId, std::size_t>;
     struct CachedBlock {
         BlockKey key;
         std::shared_ptr<const Bytes> bytes;
     };
 
-    [[nodiscard]] std::shared_ptr<const SegmentList> segments() const;
     [[nodiscard]] IndexSegment::Reader reader_of(SegmentId id, std::stop_token stop) const;
     [[nodiscard]] std::shared_ptr<const Bytes> block(
         const IndexSegment& segment, std::size_t number, const std::stop_token& stop
@@ -75,10 +91,12 @@ private:
         std::shared_ptr<const IndexSegment> added, const std::vector<SegmentId>& removed
     );
     [[nodiscard]] std::optional<BlobLocation> find_in(
-        const SegmentList& list, const ChunkKey& key, Trust trust, const std::stop_token& stop
+        const SegmentList& list,
+        const ChunkKey& key,
+        Trust trust,
+        const CondemnedView& condemned,
+        const std::stop_token& stop
     );
-    /// Leaves a segment out from now on.
-    void set_aside(SegmentId id, std::string_view problem);
 
     ObjectStore& store_;
     const KeyRing& keys_;
@@ -88,7 +106,7 @@ private:
     std::shared_ptr<const SegmentList>
         segments_;  // Guarded by mutex_; the list itself never changes.
     std::map<SegmentId, std::string> set_aside_;  // Damaged ones. Guarded by mutex_.
-    std::set<Sha256> distrusted_;                 // Packs, damaged or missing. Guarded by mutex_.
+    std::set<Sha256> missing_;                    // Packs. Guarded by mutex_.
     std::set<Sha256> damaged_;                    // Packs. Guarded by mutex_.
     std::list<CachedBlock> cache_;                // Most recently used first. Guarded by mutex_.
     std::map<BlockKey, std::list<CachedBlock>::iterator> cache_by_key_;  // Guarded by mutex_.

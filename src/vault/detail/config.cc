@@ -17,7 +17,7 @@ constexpr int kCompressionLevelMax = 19;
 
 /// Features of this version that a repository may require. "extents" and "wal" are specified in
 /// docs/format.md and unknown to this program.
-constexpr std::array<std::string_view, 1> kKnownFeatures{"logical-streams"};
+constexpr std::array<std::string_view, 2> kKnownFeatures{"logical-streams", kFeatureCollect};
 
 ByteSpan body_of(ByteSpan object) {
     const std::size_t before = ObjectHeader::kBytes + kLengthBytes;
@@ -47,6 +47,22 @@ void require_known_features(const format::Config& config) {
     }
 }
 
+Bytes encode_config(const KeyRing& keys, const ObjectKey& key, const format::Config& config) {
+    const std::string body = config.SerializeAsString();
+    const auto header =
+        encode(ObjectHeader{.kind = ObjectKind::kConfig, .repository_id = keys.repository_id()});
+    Bytes out{header.begin(), header.end()};
+    out.resize(out.size() + kLengthBytes);
+    put_little_endian<std::uint32_t>(
+        &out[ObjectHeader::kBytes], static_cast<std::uint32_t>(body.size())
+    );
+    const ByteSpan body_bytes = as_bytes(body);
+    out.insert(out.end(), body_bytes.begin(), body_bytes.end());
+    const auto mac = keys.config_hash().clone()(as_bytes(key.text()), out);
+    out.insert(out.end(), mac.begin(), mac.end());
+    return out;
+}
+
 }  // namespace
 
 std::optional<RepositoryConfig> parse_config(ByteSpan object) {
@@ -67,6 +83,7 @@ std::optional<RepositoryConfig> parse_config(ByteSpan object) {
         .id = header->repository_id,
         .label = config.label(),
         .compression_level = config.compression_level(),
+        .features = {config.required_features().begin(), config.required_features().end()},
     };
 }
 
@@ -82,19 +99,7 @@ Bytes encode_config(
     for (const std::string_view feature : kKnownFeatures) {
         config.add_required_features(std::string{feature});
     }
-    const std::string body = config.SerializeAsString();
-    const auto header =
-        encode(ObjectHeader{.kind = ObjectKind::kConfig, .repository_id = keys.repository_id()});
-    Bytes out{header.begin(), header.end()};
-    out.resize(out.size() + kLengthBytes);
-    put_little_endian<std::uint32_t>(
-        &out[ObjectHeader::kBytes], static_cast<std::uint32_t>(body.size())
-    );
-    const ByteSpan body_bytes = as_bytes(body);
-    out.insert(out.end(), body_bytes.begin(), body_bytes.end());
-    const auto mac = keys.config_hash().clone()(as_bytes(key.text()), out);
-    out.insert(out.end(), mac.begin(), mac.end());
-    return out;
+    return encode_config(keys, key, config);
 }
 
 void require_authentic_config(const KeyRing& keys, const ObjectKey& key, ByteSpan object) {
@@ -128,6 +133,36 @@ std::optional<StoredConfig> read_stored_config(ObjectStore& store, std::stop_tok
         throw_corrupt(key, "it is not a config object.");
     }
     return StoredConfig{.config = std::move(*config), .key = key, .object = std::move(*object)};
+}
+
+void RepositoryImpl::require_feature(std::string_view feature, std::stop_token stop) {
+    {
+        const std::lock_guard lock{mutex_};
+        if (features_.contains(std::string{feature})) {
+            return;
+        }
+    }
+    for (;;) {
+        const auto stored = read_stored_config(store_, stop);
+        if (!stored) {
+            throw_corrupt(config_key(1), "it is missing.");
+        }
+        require_authentic_config(engine_.keys, stored->key, stored->object);
+        const auto& features = stored->config.features;
+        if (std::find(features.begin(), features.end(), feature) != features.end()) {
+            break;
+        }
+        format::Config config;
+        const ByteSpan body = body_of(stored->object);
+        HOLDFAST_CHECK(config.ParseFromArray(body.data(), static_cast<int>(body.size())));
+        config.add_required_features(std::string{feature});
+        const auto number = parse_numbered_key(stored->key, kConfigPrefix).value_or(0);
+        const ObjectKey key = config_key(static_cast<std::uint32_t>(number) + 1);
+        // Taken by another process: then look whether it wrote the same.
+        store_.put_new(key, encode_config(engine_.keys, key, config), stop);
+    }
+    const std::lock_guard lock{mutex_};
+    features_.emplace(feature);
 }
 
 }  // namespace holdfast::vault

@@ -4,7 +4,9 @@
 #include "vault/detail/blob_reader.h"
 #include "vault/detail/chunk_index.h"
 #include "vault/detail/chunker.h"
+#include "vault/detail/condemned.h"
 #include "vault/detail/key_ring.h"
+#include "vault/session_owner.h"
 #include "vault/vault.h"
 
 #include <algorithm>
@@ -29,8 +31,10 @@ struct Engine {
           keys{std::move(key_ring)},
           compression_level{level},
           options{open_options},
+          owner{options.owner != nullptr ? *options.owner : nobody_else},
           gear{make_gear_table(keys.chunker_key())},
           index{store, keys, options.index_cache_bytes},
+          condemned{store, keys},
           blobs{store, keys, index} {}
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
@@ -53,8 +57,11 @@ struct Engine {
     const KeyRing keys;
     const int compression_level;
     const OpenOptions options;
+    SessionOwner nobody_else;
+    SessionOwner& owner;
     const GearTable gear;
     ChunkIndex index;
+    CondemnedStore condemned;
     BlobReader blobs;
 };
 

@@ -24,6 +24,18 @@ std::optional<Id> parse_id_after(const ObjectKey& key, std::string_view prefix) 
     return Id::parse(text.substr(prefix.size()));
 }
 
+std::string_view name_of(CollectionObject object) noexcept {
+    switch (object) {
+        case CollectionObject::kLease:
+            return "lease";
+        case CollectionObject::kDone:
+            return "done";
+        case CollectionObject::kSuspects:
+            return "suspects";
+    }
+    return "";
+}
+
 }  // namespace
 
 std::string_view to_string(ObjectKind kind) noexcept {
@@ -54,6 +66,14 @@ std::string_view to_string(ObjectKind kind) noexcept {
             return "wal-partial";
         case ObjectKind::kTimelineHistory:
             return "timeline-history";
+        case ObjectKind::kCondemned:
+            return "condemned";
+        case ObjectKind::kCollection:
+            return "collection";
+        case ObjectKind::kSuspects:
+            return "suspects";
+        case ObjectKind::kVerified:
+            return "verified";
     }
     return "";
 }
@@ -109,7 +129,7 @@ std::optional<ObjectHeader> decode_object_header(ByteSpan bytes) {
     }
     const auto kind = std::to_integer<std::uint8_t>(bytes[10]);
     if (version != kFormatVersion || kind < 1 ||
-        kind > static_cast<std::uint8_t>(ObjectKind::kTimelineHistory) ||
+        kind > static_cast<std::uint8_t>(ObjectKind::kVerified) ||
         bytes[11] != std::byte{0}) {
         return std::nullopt;
     }
@@ -193,6 +213,18 @@ ObjectKey catalog_key(std::uint64_t number) {
     return ObjectKey{fmt::format("{}{:020}", kCatalogPrefix, number)};
 }
 
+ObjectKey condemned_key(const CondemnedId& id) {
+    return ObjectKey{fmt::format("{}{}", kCondemnedPrefix, id.to_string())};
+}
+ObjectKey verified_key(std::uint64_t number) {
+    return ObjectKey{fmt::format("{}{:020}", kVerifiedPrefix, number)};
+}
+ObjectKey collection_key(std::uint64_t generation, CollectionObject object) {
+    return ObjectKey{
+        fmt::format("{}{:020}/{}", kCollectionsPrefix, generation, name_of(object))
+    };
+}
+
 std::optional<std::uint64_t> parse_numbered_key(const ObjectKey& key, std::string_view prefix) {
     std::string_view text = key.text();
     if (!text.starts_with(prefix)) {
@@ -251,6 +283,26 @@ std::optional<PointKey> parse_point_key(const ObjectKey& key) {
         .point = *point,
         .object = object == "commit" ? PointObject::kCommit : PointObject::kManifest,
     };
+}
+
+std::optional<CondemnedId> parse_condemned_key(const ObjectKey& key) {
+    return parse_id_after<CondemnedId>(key, kCondemnedPrefix);
+}
+
+std::optional<CollectionKey> parse_collection_key(const ObjectKey& key) {
+    const std::string& text = key.text();
+    const std::size_t slash = text.find('/', kCollectionsPrefix.size());
+    if (slash == std::string::npos) {
+        return std::nullopt;
+    }
+    const auto number = parse_numbered_key(ObjectKey{text.substr(0, slash)}, kCollectionsPrefix);
+    for (const CollectionObject object :
+         {CollectionObject::kLease, CollectionObject::kDone, CollectionObject::kSuspects}) {
+        if (number && key == collection_key(*number, object)) {
+            return CollectionKey{.generation = *number, .object = object};
+        }
+    }
+    return std::nullopt;
 }
 
 void throw_corrupt(const ObjectKey& key, std::string_view problem) {

@@ -37,6 +37,10 @@ enum class ObjectKind : std::uint8_t {
     kWalSegment = 11,
     kWalPartial = 12,
     kTimelineHistory = 13,
+    kCondemned = 14,
+    kCollection = 15,
+    kSuspects = 16,
+    kVerified = 17,
 };
 [[nodiscard]] std::string_view to_string(ObjectKind kind) noexcept;
 
@@ -65,6 +69,7 @@ using Salt = std::array<std::byte, 32>;
 using SessionId = Id128<struct SessionIdTag>;
 using SegmentId = Id128<struct SegmentIdTag>;
 using PointGroup = Id128<struct PointGroupTag>;
+using CondemnedId = Id128<struct CondemnedIdTag>;
 
 /// Slot of the footer of a pack or index segment; blobs count from 0.
 inline constexpr std::uint32_t kFooterSlot = 0xffffffff;
@@ -129,6 +134,9 @@ inline constexpr std::string_view kIndexPrefix = "index/";
 inline constexpr std::string_view kPointsPrefix = "points/";
 inline constexpr std::string_view kStatePrefix = "state/";
 inline constexpr std::string_view kCatalogPrefix = "catalog/";
+inline constexpr std::string_view kCondemnedPrefix = "condemned/";
+inline constexpr std::string_view kCollectionsPrefix = "collections/";
+inline constexpr std::string_view kVerifiedPrefix = "verified/";
 
 [[nodiscard]] ObjectKey config_key(std::uint32_t number);
 [[nodiscard]] ObjectKey key_set_key(std::uint32_t epoch, std::uint32_t number);
@@ -140,6 +148,11 @@ inline constexpr std::string_view kCatalogPrefix = "catalog/";
 [[nodiscard]] ObjectKey commit_key(const PointGroup& group, const PointId& point);
 [[nodiscard]] ObjectKey state_key(std::uint64_t sequence);
 [[nodiscard]] ObjectKey catalog_key(std::uint64_t number);
+[[nodiscard]] ObjectKey condemned_key(const CondemnedId& id);
+[[nodiscard]] ObjectKey verified_key(std::uint64_t number);
+/// What a collection leaves under its number.
+enum class CollectionObject { kLease, kDone, kSuspects };
+[[nodiscard]] ObjectKey collection_key(std::uint64_t generation, CollectionObject object);
 
 /// The other way: nothing when the key is not of that form.
 [[nodiscard]] std::optional<std::uint64_t> parse_numbered_key(
@@ -155,6 +168,12 @@ struct PointKey {
     PointObject object = PointObject::kCommit;
 };
 [[nodiscard]] std::optional<PointKey> parse_point_key(const ObjectKey& key);
+[[nodiscard]] std::optional<CondemnedId> parse_condemned_key(const ObjectKey& key);
+struct CollectionKey {
+    std::uint64_t generation = 0;
+    CollectionObject object = CollectionObject::kLease;
+};
+[[nodiscard]] std::optional<CollectionKey> parse_collection_key(const ObjectKey& key);
 
 // ---- Errors ----
 

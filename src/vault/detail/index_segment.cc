@@ -15,9 +15,6 @@ constexpr std::size_t kTrailerContextBytes = 16;
 constexpr std::size_t kBlockItems = 2048;
 constexpr std::size_t kFilterBlockBytes = kMiB;
 constexpr std::size_t kBlockBytesMax = kMiB;
-/// About 1 % of absent keys pass: 10 bits and 7 probes a key.
-constexpr std::size_t kFilterBitsPerKey = 10;
-constexpr int kFilterProbes = 7;
 
 void encode_entry(const IndexedBlob& blob, std::byte* out) {
     std::copy(blob.key.begin(), blob.key.end(), out);
@@ -108,13 +105,14 @@ ChunkKey chunk_key(const ChunkId& id) noexcept {
 
 // ---- Filter ----
 
-KeyFilter::KeyFilter(std::size_t keys) : bits_((keys * kFilterBitsPerKey + 63) / 64 * 8) {}
+KeyFilter::KeyFilter(std::size_t keys, std::size_t bits_per_key, int probes)
+    : bits_((keys * bits_per_key + 63) / 64 * 8), probes_{probes} {}
 
 void KeyFilter::insert(const ChunkKey& key) noexcept {
     const std::uint64_t count = bits_.size() * 8;
     std::uint64_t at = get_little_endian<std::uint64_t>(key.data());
     const std::uint64_t step = get_little_endian<std::uint64_t>(key.data() + 8) | 1;
-    for (int probe = 0; probe < kFilterProbes && count > 0; ++probe, at += step) {
+    for (int probe = 0; probe < probes_ && count > 0; ++probe, at += step) {
         const std::uint64_t bit = at % count;
         bits_[bit / 8] |= static_cast<std::byte>(1U << (bit % 8));
     }
@@ -127,7 +125,7 @@ bool KeyFilter::may_contain(const ChunkKey& key) const noexcept {
     }
     std::uint64_t at = get_little_endian<std::uint64_t>(key.data());
     const std::uint64_t step = get_little_endian<std::uint64_t>(key.data() + 8) | 1;
-    for (int probe = 0; probe < kFilterProbes; ++probe, at += step) {
+    for (int probe = 0; probe < probes_; ++probe, at += step) {
         const std::uint64_t bit = at % count;
         if ((bits_[bit / 8] & static_cast<std::byte>(1U << (bit % 8))) == std::byte{0}) {
             return false;
@@ -137,6 +135,29 @@ bool KeyFilter::may_contain(const ChunkKey& key) const noexcept {
 }
 
 // ---- Writing ----
+
+void append_contents(
+    SegmentContents& all,
+    const SegmentContents& part,
+    const std::function<bool(const Sha256& pack)>& keeps
+) {
+    constexpr auto kLeftOut = ~std::uint32_t{0};
+    std::vector<std::uint32_t> numbers;
+    for (const Sha256& pack : part.packs) {
+        if (keeps(pack)) {
+            numbers.push_back(static_cast<std::uint32_t>(all.packs.size()));
+            all.packs.push_back(pack);
+        } else {
+            numbers.push_back(kLeftOut);
+        }
+    }
+    for (IndexedBlob blob : part.blobs) {
+        if (numbers[blob.pack] != kLeftOut) {
+            blob.pack = numbers[blob.pack];
+            all.blobs.push_back(blob);
+        }
+    }
+}
 
 Bytes build_index_segment(
     const KeyRing& keys,
@@ -377,15 +398,23 @@ std::vector<Sha256> IndexSegment::read_packs(const BlockSource& blocks) const {
     return packs;
 }
 
+std::vector<IndexedBlob> IndexSegment::decode_entries(const Bytes& block) {
+    std::vector<IndexedBlob> entries;
+    entries.reserve(block.size() / kEntryBytes);
+    for (std::size_t at = 0; at + kEntryBytes <= block.size(); at += kEntryBytes) {
+        entries.push_back(decode_entry(block.data() + at));
+    }
+    return entries;
+}
+
 SegmentContents IndexSegment::read_all(const BlockSource& blocks) const {
     SegmentContents contents;
     contents.packs = read_packs(blocks);
     contents.blobs.reserve(footer_.entry_count());
     for (int i = 0; i < footer_.entry_blocks_size(); ++i) {
         const auto block = blocks(static_cast<std::size_t>(i));
-        for (std::size_t at = 0; at + kEntryBytes <= block->size(); at += kEntryBytes) {
-            contents.blobs.push_back(decode_entry(block->data() + at));
-        }
+        const auto entries = decode_entries(*block);
+        contents.blobs.insert(contents.blobs.end(), entries.begin(), entries.end());
     }
     return contents;
 }

@@ -44,6 +44,13 @@ struct SegmentContents {
     std::vector<IndexedBlob> blobs;
 };
 
+/// Adds to `all` what `part` has of packs that `keeps` says yes to.
+void append_contents(
+    SegmentContents& all,
+    const SegmentContents& part,
+    const std::function<bool(const Sha256& pack)>& keeps
+);
+
 /// The whole object. Sorts `contents`; of equal keys one is kept. Pure: id and salt are the
 /// caller's.
 [[nodiscard]] Bytes build_index_segment(
@@ -58,7 +65,13 @@ struct SegmentContents {
 /// already).
 class KeyFilter {
 public:
-    explicit KeyFilter(std::size_t keys);
+    /// Of a segment: about 1 % of absent keys pass.
+    static constexpr std::size_t kStoredBitsPerKey = 10;
+    static constexpr int kStoredProbes = 7;
+    explicit KeyFilter(
+        std::size_t keys, std::size_t bits_per_key = kStoredBitsPerKey, int probes = kStoredProbes
+    );
+    /// As stored.
     explicit KeyFilter(Bytes bits) : bits_{std::move(bits)} {}
     void insert(const ChunkKey& key) noexcept;
     [[nodiscard]] bool may_contain(const ChunkKey& key) const noexcept;
@@ -66,6 +79,7 @@ public:
 
 private:
     Bytes bits_;
+    int probes_ = kStoredProbes;
 };
 
 /// An open segment: footer and filter in memory, blocks read when needed. Immutable; safe from any
@@ -90,6 +104,11 @@ public:
     }
     [[nodiscard]] std::optional<BlobLocation> find(const ChunkKey& key, const BlockSource& blocks)
         const;
+    /// Entries come first among the blocks, ascending through them all.
+    [[nodiscard]] std::size_t entry_block_count() const noexcept {
+        return static_cast<std::size_t>(footer_.entry_blocks_size());
+    }
+    [[nodiscard]] static std::vector<IndexedBlob> decode_entries(const Bytes& block);
     /// Everything, for merging and checking.
     [[nodiscard]] SegmentContents read_all(const BlockSource& blocks) const;
     [[nodiscard]] std::vector<Sha256> read_packs(const BlockSource& blocks) const;

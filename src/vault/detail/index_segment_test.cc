@@ -148,7 +148,7 @@ TEST(ChunkIndex, FollowsAMergeByAnotherWriter) {
     ChunkIndex reader{store, keys, kMiB};
     reader.refresh({});
     EXPECT_EQ(reader.segment_ids().size(), 13U);
-    writer.merge_small_segments({});
+    writer.merge_small_segments({}, {});
     EXPECT_EQ(writer.segment_ids().size(), 1U);
     for (std::uint64_t i = 0; i < 130; ++i) {
         EXPECT_TRUE(writer.find(id_of(i), Trust::kSoundPacks, {}).has_value());

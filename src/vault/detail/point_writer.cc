@@ -206,26 +206,13 @@ private:
 PointWriterImpl::PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_token stop)
     : engine_{engine},
       setup_{std::move(setup)},
-      group_{engine.keys.point_group(setup_.begin.instance_id)},
-      blobs_{engine, stop},
+      id_{setup_.session->point()->id},
+      group_{setup_.session->point()->group},
+      blobs_{engine, setup_.session->view(), stop},
       node_sink_{[this](BlobType type, std::string_view bytes) {
           return blobs_.submit_node(type, bytes);
       }} {
-    format::Session session;
-    session.set_session_id(text_of(session_.bytes()));
-    session.set_point_id(text_of(id_.bytes()));
-    session.set_point_group(text_of(group_.bytes()));
-    session.set_started_at(to_stored(engine_.clock.now()));
-    const ObjectKey key = session_key(session_);
-    const Bytes object = seal_object(
-        engine_.keys,
-        ObjectKind::kSession,
-        key,
-        random_array<32>(),
-        as_bytes(session.SerializeAsString())
-    );
-    engine_.store.put_new(key, object, stop);
-    other_stored_bytes_ += object.size();
+    other_stored_bytes_ += setup_.session->record_bytes();
 }
 
 PointWriterImpl::~PointWriterImpl() {
@@ -408,7 +395,7 @@ Sha256 PointWriterImpl::write_manifest(
 ) {
     format::Manifest manifest;
     manifest.set_point_id(text_of(id_.bytes()));
-    manifest.set_session_id(text_of(session_.bytes()));
+    manifest.set_session_id(text_of(setup_.session->id().bytes()));
     if (setup_.parent) {
         manifest.set_parent_point_id(text_of(setup_.parent->id.bytes()));
     }
@@ -439,7 +426,7 @@ Bytes PointWriterImpl::seal_commit(const PointSummary& summary, const Sha256& ma
     format::Commit commit;
     commit.set_outcome(format::Commit::COMMITTED);
     commit.set_point_id(text_of(id_.bytes()));
-    commit.set_session_id(text_of(session_.bytes()));
+    commit.set_session_id(text_of(setup_.session->id().bytes()));
     commit.set_manifest_sha256(text_of(manifest));
     if (summary.parent) {
         commit.set_parent_point_id(text_of(summary.parent->bytes()));
@@ -506,7 +493,7 @@ PointSummary PointWriterImpl::commit(const PointCommit& commit, std::stop_token 
     summary.stored_bytes += seal_commit(summary, manifest).size();
     write_commit(summary, manifest);
     setup_.on_committed(summary);
-    remove_session();
+    setup_.session->end();
     return summary;
 }
 
@@ -566,7 +553,7 @@ PointWriterImpl::CommitFate PointWriterImpl::settle_commit(
             format::Commit aborted;
             aborted.set_outcome(format::Commit::ABORTED);
             aborted.set_point_id(text_of(id_.bytes()));
-            aborted.set_session_id(text_of(session_.bytes()));
+            aborted.set_session_id(text_of(setup_.session->id().bytes()));
             const Bytes record = seal_object(
                 engine_.keys,
                 ObjectKind::kCommit,
@@ -582,15 +569,6 @@ PointWriterImpl::CommitFate PointWriterImpl::settle_commit(
         return stored && *stored == object ? CommitFate::kCommitted : CommitFate::kAborted;
     } catch (const Error&) {
         return CommitFate::kUnknown;
-    }
-}
-
-/// The manifest protects the data now. Only tidiness: a session that stays is harmless.
-void PointWriterImpl::remove_session() {
-    try {
-        engine_.store.remove(session_key(session_), {});
-    } catch (const Error& error) {
-        log_warning("A finished session was not removed.", {{"problem", error.what()}});
     }
 }
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "vault/detail/blob_writer.h"
 #include "vault/detail/manifest.h"
+#include "vault/detail/session.h"
 #include "vault/vault.h"
 
 #include <atomic>
@@ -28,6 +29,7 @@ struct ParentPoint {
 /// What a session is bound to. `on_committed` hears of the new point before commit() returns.
 struct SessionSetup {
     BeginPoint begin;
+    std::unique_ptr<Session> session;  ///< Announced, with its point.
     std::optional<ParentPoint> parent;
     std::function<void(const PointSummary&)> on_committed;
 };
@@ -58,7 +60,6 @@ private:
 
 class PointWriterImpl final : public PointWriter {
 public:
-    /// Announces the session in the store.
     PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_token stop);
     ~PointWriterImpl() override;
 
@@ -106,12 +107,9 @@ private:
     [[nodiscard]] Bytes seal_commit(const PointSummary& summary, const Sha256& manifest) const;
     enum class CommitFate { kCommitted, kAborted, kUnknown };
     [[nodiscard]] CommitFate settle_commit(const Bytes& object, std::optional<ErrorKind> failure);
-    void remove_session();
-
     Engine& engine_;
     const SessionSetup setup_;
-    const PointId id_ = PointId::random();
-    const SessionId session_ = SessionId::random();
+    const PointId id_;
     const PointGroup group_;
     BlobWriter blobs_;
     const NodeSink node_sink_;

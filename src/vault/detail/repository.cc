@@ -60,6 +60,7 @@ RepositoryImpl::RepositoryImpl(
       store_{store},
       engine_{store_, clock, std::move(keys), config_.compression_level, options},
       states_{engine_},
+      features_{config_.features.begin(), config_.features.end()},
       read_pool_{"vault-read", engine_.worker_count(), kReadQueueMax} {}
 
 void RepositoryImpl::load_index(std::stop_token stop) {
@@ -186,7 +187,12 @@ std::optional<ContentRef> RepositoryImpl::read_streams_root(
 std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
     const BeginPoint& begin, std::stop_token stop
 ) {
-    SessionSetup setup{.begin = begin, .parent = {}, .on_committed = {}};
+    const PointGroup group = engine_.keys.point_group(begin.instance_id);
+    SessionSetup setup{.begin = begin, .session = {}, .parent = {}, .on_committed = {}};
+    // First of all: what the session looks at from here on stays until it has ended.
+    setup.session = std::make_unique<Session>(
+        engine_, SessionPoint{.group = group, .id = PointId::random()}, stop
+    );
     engine_.index.refresh(stop);
     engine_.index.distrust_missing_packs(stop);
     share_distrust(stop);
@@ -195,13 +201,14 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
         if (begin.parent) {
             parent = find_known(*begin.parent, stop);
         } else {
-            const PointGroup group = engine_.keys.point_group(begin.instance_id);
             const std::string prefix = fmt::format("{}{}/", kPointsPrefix, group.to_string());
             for (KnownPoint& point : list_known(prefix, stop).points) {
                 if (!parent || parent->summary.completed_at < point.summary.completed_at) {
                     parent = std::move(point);
                 }
             }
+            // Asked of the store once more: the listing may answer from memory.
+            parent = parent ? find_known(parent->summary.id, stop) : std::nullopt;
         }
         if (parent) {
             setup.parent =
@@ -216,9 +223,9 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
             {{"problem", error.what()}}
         );
     }
-    setup.on_committed = [this](const PointSummary&) {
+    setup.on_committed = [this, &session = *setup.session](const PointSummary&) {
         try {
-            engine_.index.merge_small_segments({});
+            engine_.index.merge_small_segments(session.view(), {});
         } catch (const Error& error) {
             log_warning("The index was not merged.", {{"problem", error.what()}});
         }

@@ -22,7 +22,11 @@ struct RepositoryConfig {
     RepositoryId id;
     std::string label;
     int compression_level = 1;
+    std::vector<std::string> features;
 };
+
+/// Writers and the collector know of condemned packs (docs/format.md 6).
+inline constexpr std::string_view kFeatureCollect = "collect";
 
 class RepositoryImpl final : public Repository {
 public:
@@ -33,6 +37,10 @@ public:
         RepositoryConfig config,
         const OpenOptions& options
     );
+
+    /// Sees to it that programs which do not know `feature` refuse the repository from now on.
+    /// REQUIRES: a feature of this version. To be called before the first object that needs it.
+    void require_feature(std::string_view feature, std::stop_token stop);
 
     /// Reads what the index has. To be called once, before anything else.
     void load_index(std::stop_token stop);
@@ -108,6 +116,7 @@ private:
     Holds holds_;                          // Guarded by mutex_.
     std::uint64_t distrust_read_to_ = 0;   // Sequence of a state record. Guarded by mutex_.
     std::set<Sha256> distrust_recorded_;   // Packs. Guarded by mutex_.
+    std::set<std::string> features_;       // Required by the config. Guarded by mutex_.
     ThreadPool read_pool_;                 // Last: its tasks use the engine.
 };
 
