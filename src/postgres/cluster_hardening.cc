@@ -103,8 +103,8 @@ void discard(const fs::path& path) {
 void empty(const fs::path& directory) {
     if (!fs::is_directory(fs::symlink_status(directory))) {
         discard(directory);
+        fs::create_directory(directory);
     }
-    make_directory_durably(directory, 0700);
     std::vector<fs::path> entries;
     for (const fs::directory_entry& entry : fs::directory_iterator{directory}) {
         entries.push_back(entry.path());
@@ -117,7 +117,7 @@ bool relink_tablespaces(const ScratchDirectory& directory) {
     const fs::path links = directory.data() / "pg_tblspc";
     if (!fs::is_directory(fs::symlink_status(links))) {
         discard(links);
-        make_directory_durably(links, 0700);
+        fs::create_directory(links);
     }
     bool in_place = false;
     std::vector<fs::path> old;

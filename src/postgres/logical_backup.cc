@@ -180,6 +180,12 @@ ProcessSpec dump_spec(const ToolSet& tools, const BackupOptions& options) {
          "--compress=0",
          fmt::format("--lock-wait-timeout={}", options.lock_wait_timeout.count())}
     );
+    for (const std::string& table : options.without_rows_of) {
+        spec.arguments.push_back("--exclude-table-data=" + table);
+    }
+    if (options.large_objects == LargeObjects::kExclude) {
+        spec.arguments.emplace_back("--no-blobs");
+    }
     spec.output = ChildStream::kPipe;
     return spec;
 }

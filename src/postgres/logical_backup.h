@@ -25,8 +25,13 @@ struct BackupProgress {
     std::uint64_t bytes_estimate = 0;  ///< Of the server's own sizes; may be passed.
 };
 
+enum class LargeObjects { kInclude, kExclude };
+
 struct BackupOptions {
     std::chrono::milliseconds lock_wait_timeout{300'000};
+    /// Tables whose rows are left out, as `"schema"."table"`, quoted.
+    std::vector<std::string> without_rows_of = {};
+    LargeObjects large_objects = LargeObjects::kInclude;
     std::function<void(const BackupProgress&)>
         progress;  ///< Called at most every 100 ms, from the calling thread.
     std::stop_token stop;

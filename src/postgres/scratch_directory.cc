@@ -5,10 +5,12 @@
 #include "base/log.h"
 #include "base/process.h"
 
+#include <cerrno>
 #include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 namespace holdfast::postgres {
@@ -18,6 +20,13 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "scratch-";
 constexpr std::string_view kSocketName = "/private/.s.PGSQL.5432";
+
+/// Nothing here needs to survive.
+void make_directory(const fs::path& path) {
+    if (::mkdir(path.c_str(), 0700) != 0) {
+        throw_errno("mkdir", path.string(), errno);
+    }
+}
 
 /// What ran in it may have left directories that nobody may read, or trees deeper than a path is
 /// long. rm and chmod follow no link and know about depth.
@@ -62,11 +71,12 @@ ScratchDirectory::ScratchDirectory(const fs::path& parent)
              .recommended_actions = {"Configure one with a path of at most 60 characters."}}
         };
     }
-    make_directory_durably(path_, 0700);
+    make_directory_durably(parent, 0700);
+    make_directory(path_);
     lock_ = try_lock_file(path_ / "lock").value_or(FileDescriptor{});
     for (const fs::path& directory :
          {cluster(), data(), tablespaces(), socket(), dump(), private_directory()}) {
-        make_directory_durably(directory, 0700);
+        make_directory(directory);
     }
 }
 

@@ -441,6 +441,14 @@ const std::string& ScratchServer::settings_role() const noexcept {
 std::stop_token ScratchServer::stop_token() const noexcept {
     return state_->stop();
 }
+void ScratchServer::throw_if_over() const {
+    state_->throw_if_over();
+}
+RunResult ScratchServer::run_program(
+    const std::string& program, std::vector<std::string> arguments
+) {
+    return state_->run(program, std::move(arguments));
+}
 void ScratchServer::throw_if_ended() const {
     state_->throw_if_over();
     if (!state_->server || has_ended(state_->server->pid())) {

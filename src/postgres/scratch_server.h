@@ -81,9 +81,17 @@ public:
     /// Requested when a limit was passed or the caller's stop was requested. For everything that
     /// is done with the server.
     [[nodiscard]] std::stop_token stop_token() const noexcept;
-    /// Throws kScratchLimitExceeded, kCancelled or kScratchServerFailed when the server has ended
-    /// or is to end; for whoever sees a connection fail.
+    /// Throws kScratchLimitExceeded or kCancelled when a limit was passed or the caller wants to
+    /// stop: what is done with the server then fails in any way.
+    void throw_if_over() const;
+    /// The same, and kScratchServerFailed when the server has ended by itself.
     void throw_if_ended() const;
+
+    /// Runs one of the server's programs in its sandbox, to the end. Throws what throw_if_over()
+    /// throws.
+    [[nodiscard]] RunResult run_program(
+        const std::string& program, std::vector<std::string> arguments
+    );
 
     /// Clean shutdown, so that files on disk are what the server meant them to be. start() is not
     /// possible again.
