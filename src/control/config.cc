@@ -361,7 +361,7 @@ const std::vector<Key>& keys() {
         {"server.connections_max",
          "number",
          "10000",
-         "Connections at once; more are closed at once.",
+         "Connections at once; above it the one that has been silent longest is closed for a new one.",
          [](Config& c, const Setting& s) { c.server.connections_max = count_of(s, kAnyCount); }},
         {"server.threads",
          "number",

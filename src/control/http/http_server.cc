@@ -1,10 +1,11 @@
 #include "control/http/http_server.h"
 
 #include "base/log.h"
-#include "base/text.h"
 #include "base/threads.h"
+#include "control/http/request_reader.h"
 #include "control/http/serialize.h"
 
+#include <list>
 #include <set>
 #include <thread>
 
@@ -12,8 +13,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -34,9 +33,7 @@ namespace holdfast::control {
 namespace {
 
 namespace asio = boost::asio;
-namespace http = boost::beast::http;
 using asio::ip::tcp;
-using Parser = http::request_parser<http::string_body>;
 using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kReadBlock = 16 * 1024;   // One TLS record.
@@ -45,6 +42,9 @@ constexpr std::size_t kStreamThreads = 4;       // Make bodies: vault reads, dec
 constexpr int kBacklog = 1024;
 constexpr auto kLingerTime = std::chrono::seconds{5};
 constexpr auto kAcceptPause = std::chrono::milliseconds{100};
+constexpr auto kFullLogPause = std::chrono::minutes{1};
+// Above connections_max: newcomers that wait for their lane to close another connection for them.
+constexpr std::size_t kNewcomersMax = 64;
 
 struct SslDeleter {
     void operator()(SSL* ssl) const noexcept { SSL_free(ssl); }
@@ -75,8 +75,10 @@ class Session;
 /// One thread's share of the sockets.
 struct Lane {
     asio::io_context context{1};
-    std::set<std::shared_ptr<Session>> sessions;  // Touched by the lane's thread only.
-    std::array<char, kReadBlock> scratch{};       // Likewise.
+    // Touched by the lane's thread only.
+    std::set<std::shared_ptr<Session>> sessions;
+    std::list<Session*> waiting;  // Those whose client has to send something; the longest first.
+    std::array<char, kReadBlock> scratch{};
 };
 
 /// What sessions share.
@@ -95,7 +97,7 @@ struct Shared {
     // Set before the first session; see the order of State's members.
     ThreadPool* workers = nullptr;
     ThreadPool* file_readers =
-        nullptr;  // One block per session at a time: its queue is never full.
+        nullptr;                        // One block per session at a time: its queue is never full.
     ThreadPool* body_makers = nullptr;  // Likewise.
 };
 
@@ -127,8 +129,22 @@ public:
             close();
             return;
         }
-        set_deadline(shared_.settings.handshake_timeout);
+        wait_for_client(Phase::kHandshake, shared_.settings.handshake_timeout);
         handshake();
+    }
+
+    /// Closes the connection of the lane that has waited for its client longest, when that is long
+    /// enough.
+    static bool close_longest_waiting(Lane& lane, const Shared& shared) {
+        if (lane.waiting.empty()) {
+            return false;
+        }
+        Session& longest = *lane.waiting.front();
+        if (shared.clock.steady_now() - longest.waiting_since_ < shared.settings.displace_after) {
+            return false;
+        }
+        longest.close();
+        return true;
     }
 
     /// For the shutdown: leaves at once when nothing is under way.
@@ -147,7 +163,7 @@ public:
             ERR_clear_error();
             SSL_shutdown(ssl_.get());  // Best effort; the answer is not waited for.
         }
-        phase_ = Phase::kClosed;
+        go_on_to(Phase::kClosed);
         drop_stream();
         ErrorCode ignored;
         socket_.shutdown(tcp::socket::shutdown_both, ignored);
@@ -168,6 +184,23 @@ private:
         kClosed
     };
     using Step = void (Session::*)();
+
+    /// Into a phase in which it is not the client's turn.
+    void go_on_to(Phase phase) {
+        phase_ = phase;
+        if (place_) {
+            lane_.waiting.erase(*place_);
+            place_.reset();
+        }
+    }
+
+    /// Into a phase in which the client has to send something until `timeout` is over.
+    void wait_for_client(Phase phase, std::chrono::milliseconds timeout) {
+        go_on_to(phase);
+        place_ = lane_.waiting.insert(lane_.waiting.end(), this);
+        waiting_since_ = shared_.clock.steady_now();
+        set_deadline(timeout);
+    }
 
     /// One timer per session, set anew only when it fires or comes too late: a deadline that moves
     /// on, as they nearly always do, costs nothing.
@@ -235,8 +268,7 @@ private:
         ERR_clear_error();
         const int result = SSL_accept(ssl_.get());
         if (result == 1) {
-            phase_ = Phase::kIdle;
-            set_deadline(shared_.settings.header_timeout);
+            wait_for_client(Phase::kIdle, shared_.settings.header_timeout);
             receive();
             return;
         }
@@ -261,15 +293,12 @@ private:
     }
 
     void begin_next_request() {
-        parser_.reset();
-        request_ = Request{};
-        header_seen_ = false;
+        reader_.reset();
         out_ = std::string{};
         if (buffer_.empty()) {
             buffer_ = std::string{};  // Gives the memory back while the connection is idle.
         }
-        phase_ = Phase::kIdle;
-        set_deadline(shared_.settings.idle_timeout);
+        wait_for_client(Phase::kIdle, shared_.settings.idle_timeout);
         receive();
     }
 
@@ -290,152 +319,67 @@ private:
         }
     }
 
-    /// Feeds the parser. True when the session has gone on to something else than reading.
+    /// Feeds the reader with what was received. True when the session has gone on to something else
+    /// than reading.
     bool parse() {
-        if (!parser_) {
-            parser_.emplace();
-            parser_->header_limit(static_cast<std::uint32_t>(shared_.settings.header_bytes_max));
-            parser_->body_limit(shared_.settings.body_bytes_max);
-            phase_ = Phase::kHeader;
-            set_deadline(shared_.settings.header_timeout);
+        if (!reader_) {
+            reader_.emplace(RequestReader::Limits{
+                .header_bytes_max = shared_.settings.header_bytes_max,
+                .body_bytes_max = shared_.settings.body_bytes_max,
+            });
+            wait_for_client(Phase::kHeader, shared_.settings.header_timeout);
         }
         while (true) {
-            ErrorCode fault;
-            const std::size_t used = parser_->put(asio::buffer(buffer_), fault);
-            buffer_.erase(0, used);
-            if (fault == http::error::need_more) {
-                return false;
-            }
-            if (fault) {
-                refuse(protocol_error(fault));
-                return true;
-            }
-            if (parser_->is_header_done() && !header_seen_) {
-                header_seen_ = true;
-                if (take_header()) {
+            switch (reader_->feed(buffer_)) {
+                case RequestReader::State::kMore:
+                    return false;
+                case RequestReader::State::kHeader:
+                    wait_for_client(Phase::kBody, shared_.settings.body_timeout);
+                    if (reader_->expects_continue() && buffer_.empty()) {
+                        out_ = "HTTP/1.1 100 Continue\r\n\r\n";
+                        after_write_ = &Session::receive;
+                        flush();
+                        return true;
+                    }
+                    break;
+                case RequestReader::State::kComplete:
+                    dispatch();
                     return true;
-                }
-            }
-            if (parser_->is_done()) {
-                dispatch();
-                return true;
-            }
-            if (buffer_.empty()) {
-                return false;
+                case RequestReader::State::kRefused:
+                    refuse();
+                    return true;
             }
         }
-    }
-
-    /// True when the header alone decides the answer, or an interim answer is being written.
-    bool take_header() {
-        auto& message = parser_->get();
-        request_.method = std::string{message.method_string()};
-        request_.raw_target = std::string{message.target()};
-        request_.peer_address = peer_;
-        for (const auto& field : message) {
-            request_.headers.add(std::string{field.name_string()}, std::string{field.value()});
-        }
-        keep_alive_ = parser_->keep_alive();
-        chunked_ = message.version() == 11;
-        if (auto fault = header_fault()) {
-            refuse(*fault);
-            return true;
-        }
-        if (parser_->is_done()) {
-            return false;
-        }
-        phase_ = Phase::kBody;
-        set_deadline(shared_.settings.body_timeout);
-        if (equal_ignoring_case(request_.headers.get_or("Expect", ""), "100-continue") &&
-            buffer_.empty()) {
-            out_ = "HTTP/1.1 100 Continue\r\n\r\n";
-            after_write_ = &Session::receive;
-            flush();
-            return true;
-        }
-        return false;
-    }
-
-    /// What Beast lets through and we do not.
-    [[nodiscard]] std::optional<Error> header_fault() const {
-        const auto& message = parser_->get();
-        if (message.version() != 10 && message.version() != 11) {
-            return Error{ErrorKind::kBadRequest, "Only HTTP/1.0 and HTTP/1.1 are spoken here."};
-        }
-        if (message.version() == 11 && message.count(http::field::host) != 1) {
-            return Error{
-                ErrorKind::kBadRequest, "An HTTP/1.1 request needs exactly one Host header."
-            };
-        }
-        if (message.count(http::field::transfer_encoding) != 0 &&
-            (!parser_->chunked() || message.count(http::field::content_length) != 0)) {
-            return Error{
-                ErrorKind::kBadRequest,
-                "The request's length is ambiguous: send either Content-Length or chunks."
-            };
-        }
-        return std::nullopt;
-    }
-
-    [[nodiscard]] Error protocol_error(ErrorCode fault) const {
-        if (fault == http::error::body_limit) {
-            return Error{
-                ErrorKind::kPayloadTooLarge,
-                ErrorText{
-                    .message = fmt::format(
-                        "The request body is larger than the {} that this server accepts.",
-                        format_size(shared_.settings.body_bytes_max)
-                    ),
-                    .recommended_actions =
-                        {"Send a smaller body; server.body_bytes_max sets the limit."},
-                }
-            };
-        }
-        if (fault == http::error::header_limit) {
-            return Error{
-                ErrorKind::kHeaderTooLarge,
-                ErrorText{
-                    .message = fmt::format(
-                        "The request header is larger than {}.",
-                        format_size(shared_.settings.header_bytes_max)
-                    ),
-                    .recommended_actions = {"Send fewer or shorter header fields."},
-                }
-            };
-        }
-        return Error{
-            ErrorKind::kBadRequest,
-            ErrorText{
-                .message = fmt::format("The request is not valid HTTP: {}.", fault.message()),
-                .recommended_actions = {"Send an HTTP/1.1 request."},
-            }
-        };
     }
 
     /// Answers without asking the handler and ends the connection: where the next request begins is
     /// unknown.
-    void refuse(const Error& error) {
+    void refuse() {
         keep_alive_ = false;
         unread_input_ = true;
-        if (request_.peer_address.empty()) {
-            request_.peer_address = peer_;
-        }
-        send(shared_.handler->refuse(std::move(request_), error));
+        send(shared_.handler->refuse(take_request(), reader_->error()));
+    }
+
+    Request take_request() {
+        Request request = reader_->take();
+        request.peer_address = peer_;
+        head_only_ = request.method == "HEAD";
+        return request;
     }
 
     void dispatch() {
-        request_.body = std::move(parser_->get().body());
-        parser_.reset();
-        phase_ = Phase::kHandling;
-        head_only_ = request_.method == "HEAD";
+        keep_alive_ = reader_->keep_alive();
+        chunked_ = reader_->takes_chunks();
         // std::function wants to copy, a request should only move.
-        auto job = std::make_shared<Request>(std::move(request_));
+        auto job = std::make_shared<Request>(take_request());
+        reader_.reset();
+        go_on_to(Phase::kHandling);
         const bool taken = shared_.workers->try_submit([self = shared_from_this(), job] {
             auto reply = std::make_shared<Reply>(self->shared_.handler->handle(std::move(*job)));
             asio::post(self->lane_.context, [self, reply] { self->send(std::move(*reply)); });
         });
         if (!taken) {
-            send(shared_.handler->refuse(
+            auto reply = std::make_shared<Reply>(shared_.handler->refuse(
                 std::move(*job),
                 Error{
                     ErrorKind::kTooManyRequests,
@@ -445,6 +389,11 @@ private:
                     }
                 }
             ));
+            // Not from here: a client that pipelines requests would make the stack as deep as it
+            // likes.
+            asio::post(lane_.context, [self = shared_from_this(), reply] {
+                self->send(std::move(*reply));
+            });
         }
     }
 
@@ -476,7 +425,7 @@ private:
             file_ = std::move(*file);
         }
         after_write_ = &Session::after_block;
-        phase_ = Phase::kWriting;
+        go_on_to(Phase::kWriting);
         set_deadline(shared_.settings.write_timeout);
         flush();
     }
@@ -558,7 +507,7 @@ private:
     /// The next block of a made body: only when the one before has left, so that a slow client
     /// slows the maker and no more than a block waits.
     void make_block() {
-        phase_ = Phase::kHandling;  // However long the storage takes, nobody else is to blame.
+        go_on_to(Phase::kHandling);  // However long the storage takes, nobody else is to blame.
         const bool taken =
             shared_.body_makers->try_submit([self = shared_from_this(), source = stream_] {
                 auto block = std::make_shared<std::string>();
@@ -582,7 +531,7 @@ private:
         if (phase_ == Phase::kClosed) {
             return;
         }
-        phase_ = Phase::kWriting;
+        go_on_to(Phase::kWriting);
         set_deadline(shared_.settings.write_timeout);
         if (!made) {
             broken_ = true;
@@ -606,7 +555,7 @@ private:
     /// A close while the client still sends would reset the connection and take our answer with it:
     /// say that we are done, then read and forget for a while.
     void linger() {
-        phase_ = Phase::kLingering;
+        go_on_to(Phase::kLingering);
         set_deadline(kLingerTime);
         ErrorCode ignored;
         socket_.shutdown(tcp::socket::shutdown_send, ignored);
@@ -640,17 +589,17 @@ private:
     std::unique_ptr<SSL, SslDeleter> ssl_;
     std::string peer_;
     Phase phase_ = Phase::kHandshake;
+    std::optional<std::list<Session*>::iterator> place_;  // In the lane's list of the waiting.
+    SteadyInstant waiting_since_{};
     SteadyInstant deadline_{};
     SteadyInstant timer_at_ = SteadyInstant::max();
     std::string buffer_;  // Received and not yet parsed.
-    std::optional<Parser> parser_;
-    Request request_;
+    std::optional<RequestReader> reader_;
     std::string out_;
     std::size_t sent_ = 0;
-    FileBody file_;  // What is left to send of a download.
+    FileBody file_;                       // What is left to send of a download.
     std::shared_ptr<BodySource> stream_;  // The rest of a made body; shared with who makes a block.
     Step after_write_ = nullptr;
-    bool header_seen_ = false;
     bool keep_alive_ = false;
     bool chunked_ = true;
     bool head_only_ = false;
@@ -742,12 +691,39 @@ struct HttpServer::State {
                 });
                 return;
             }
-            if (shared.connections < shared.settings.connections_max) {
-                auto session = std::make_shared<Session>(shared, lane, std::move(socket));
-                asio::post(lane.context, [session] { session->start(); });
-            }
+            take_in(lane, std::move(socket));
             accept();
         });
+    }
+
+    /// When there are connections_max already, whoever keeps the server waiting longest makes room:
+    /// silent connections, however many, lock nobody out.
+    void take_in(Lane& lane, tcp::socket socket) {
+        const std::size_t open = shared.connections;
+        const bool full = open >= shared.settings.connections_max;
+        if (full) {
+            say_full();
+        }
+        if (open >= shared.settings.connections_max + kNewcomersMax) {
+            return;
+        }
+        auto session = std::make_shared<Session>(shared, lane, std::move(socket));
+        asio::post(lane.context, [this, session, &lane, full] {
+            if (!full || Session::close_longest_waiting(lane, shared)) {
+                session->start();
+            }
+        });
+    }
+
+    void say_full() {
+        const SteadyInstant now = shared.clock.steady_now();
+        if (!said_full_at || now - *said_full_at >= kFullLogPause) {
+            said_full_at = now;
+            log_warning(
+                "as many connections as allowed: the longest silent ones are closed for new ones",
+                {{"connections_max", std::to_string(shared.settings.connections_max)}}
+            );
+        }
     }
 
     void each_session(void (Session::*action)()) {
@@ -804,6 +780,7 @@ struct HttpServer::State {
     ThreadPool body_makers{"http-bodies", kStreamThreads, 2 * shared.settings.connections_max};
     std::optional<tcp::acceptor> acceptor;
     std::optional<asio::steady_timer> accept_pause;
+    std::optional<SteadyInstant> said_full_at;  // Touched by the accepting thread only.
     std::size_t next_lane = 0;
     int port = 0;
     std::vector<std::jthread> threads;

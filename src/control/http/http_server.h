@@ -27,7 +27,10 @@ public:
 struct HttpSettings {
     std::string host = "127.0.0.1";
     int port = 0;  ///< 0: the system chooses.
+    /// More than these displace the connection that has waited for its client longest, when that is
+    /// at least `displace_after`, or are closed at once.
     std::size_t connections_max = 10000;
+    std::chrono::milliseconds displace_after{1000};
     std::size_t socket_threads = 2;
     std::size_t workers = 4;
     std::size_t queue_max =

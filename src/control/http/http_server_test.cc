@@ -1,125 +1,20 @@
 #include "control/http/http_server.h"
 
-#include "base/log.h"
-#include "control/http/tls_material.h"
-#include "control/testing/https_client.h"
+#include "control/testing/echo_server.h"
 
-#include <condition_variable>
 #include <fstream>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace holdfast::control {
 namespace {
 
+using testing::Blocks;
 using testing::ClientReply;
 using testing::HttpsClient;
 
-/// Some blocks of 600 KB, then the end or a failure.
-class Blocks final : public BodySource {
-public:
-    enum class End { kWhole, kFailing };
-    Blocks(End end, std::atomic<int>& made) : end_{end}, made_{made} {}
-    std::string next() override {
-        if (++made_ <= kCount) {
-            return std::string(600'000, static_cast<char>('a' + made_ % 26));
-        }
-        if (end_ == End::kFailing) {
-            throw Error{ErrorKind::kVaultCorrupt, "The source broke."};
-        }
-        return {};
-    }
-    static constexpr int kCount = 40;
-
-private:
-    const End end_;
-    std::atomic<int>& made_;
-};
-
-/// Answers what it got, or a file, or waits for a signal.
-class EchoHandler final : public RequestHandler {
-public:
-    Reply handle(Request request) noexcept override {
-        ++handled;
-        if (request.raw_target == "/wait") {
-            std::unique_lock lock{mutex};
-            ++waiting;
-            changed.notify_all();
-            changed.wait(lock, [this] { return released; });
-        }
-        if (request.raw_target == "/file") {
-            FileDescriptor fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
-            return file_reply(request, std::move(fd), file_size, "\"f\"");
-        }
-        if (request.raw_target == "/stream" || request.raw_target == "/broken-stream") {
-            blocks_made = 0;
-            const auto end = request.raw_target == "/stream" ? Blocks::End::kWhole
-                                                             : Blocks::End::kFailing;
-            return Reply::stream(std::make_unique<Blocks>(end, blocks_made), "text/plain");
-        }
-        if (request.raw_target == "/big") {
-            return Reply::text(200, std::string(8U << 20U, 'x'), "text/plain");
-        }
-        return Reply::ok(
-            Json{{"method", request.method}, {"target", request.raw_target}, {"body", request.body}}
-        );
-    }
-    Reply refuse(Request, const Error& error) noexcept override {
-        Reply reply = Reply::ok(Json{{"error", {{"code", error.code()}}}});
-        reply.status = traits(error.kind()).http_status;
-        return reply;
-    }
-
-    std::atomic<int> handled{0};
-    std::atomic<int> blocks_made{0};
-    std::mutex mutex;
-    std::condition_variable changed;
-    int waiting = 0;
-    bool released = false;
-    std::filesystem::path file;
-    std::uint64_t file_size = 0;
-};
-
-class HttpServerTest : public ::testing::Test {
-protected:
-    static void SetUpTestSuite() { set_log_level(LogLevel::kError); }
-
-    HttpServer& start(HttpSettings settings = {}) {
-        server = std::make_unique<HttpServer>(std::move(settings), material.slot(), clock);
-        server->start(handler);
-        return *server;
-    }
-    void release() {
-        const std::lock_guard lock{handler.mutex};
-        handler.released = true;
-        handler.changed.notify_all();
-    }
-    void await_waiting(int count) {
-        std::unique_lock lock{handler.mutex};
-        ASSERT_TRUE(handler.changed.wait_for(lock, std::chrono::seconds{20}, [&] {
-            return handler.waiting >= count;
-        }));
-    }
-    /// For what happens on the server's side without an answer.
-    void await(const std::function<bool()>& condition) {
-        for (int i = 0; i < 2000 && !condition(); ++i) {
-            clock.wait_for(std::chrono::milliseconds{10}, {});
-        }
-        EXPECT_TRUE(condition());
-    }
-
-    SystemClock clock;
-    TemporaryDirectory directory{"holdfast-http"};
-    TlsMaterial material{
-        {.directory = directory.path(), .names = {"localhost", "127.0.0.1"}},
-        Secret::random(32),
-        clock
-    };
-    EchoHandler handler;
-    std::unique_ptr<HttpServer> server;
-};
+class HttpServerTest : public testing::EchoServer {};
 
 TEST_F(HttpServerTest, answers_and_keeps_the_connection) {
     HttpsClient client{start().port(), *read_file(material.ca_file(), 100000)};
@@ -245,12 +140,7 @@ TEST_F(HttpServerTest, drops_a_truncated_body_and_goes_on) {
 
 TEST_F(HttpServerTest, tells_plain_http_to_use_https) {
     start();
-    FileDescriptor fd{::socket(AF_INET, SOCK_STREAM, 0)};
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(server->port()));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ASSERT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const FileDescriptor fd = connect_plain();
     write_all(fd.get(), as_bytes("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "socket");
     std::array<std::byte, 4096> block{};
     const std::size_t got = read_up_to(fd.get(), block, "socket");
@@ -269,12 +159,7 @@ TEST_F(HttpServerTest, drops_whoever_misses_a_deadline) {
         .idle_timeout = milliseconds{150},
     });
     // A silent TCP connection: no handshake.
-    FileDescriptor silent{::socket(AF_INET, SOCK_STREAM, 0)};
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(server->port()));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ASSERT_EQ(::connect(silent.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const FileDescriptor silent = connect_plain();
     std::array<std::byte, 16> block{};
     EXPECT_EQ(read_up_to(silent.get(), block, "socket"), 0U);
 
@@ -331,7 +216,7 @@ TEST_F(HttpServerTest, holds_many_idle_connections) {
 }
 
 TEST_F(HttpServerTest, caps_connections) {
-    start({.connections_max = 2});
+    start({.connections_max = 2, .displace_after = std::chrono::hours{1}});
     HttpsClient first{server->port()};
     HttpsClient second{server->port()};
     EXPECT_EQ(first.request("GET", "/").status, 200);
@@ -458,12 +343,7 @@ TEST_F(HttpServerTest, refuses_old_tls) {
     SSL_CTX_set_security_level(context.get(), 0);
     SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION);
     SSL_CTX_set_max_proto_version(context.get(), TLS1_1_VERSION);
-    FileDescriptor fd{::socket(AF_INET, SOCK_STREAM, 0)};
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(server->port()));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ASSERT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const FileDescriptor fd = connect_plain();
     std::unique_ptr<SSL, decltype(&SSL_free)> ssl{SSL_new(context.get()), &SSL_free};
     SSL_set_fd(ssl.get(), fd.get());
     EXPECT_NE(SSL_connect(ssl.get()), 1);
