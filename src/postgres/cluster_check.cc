@@ -86,7 +86,7 @@ private:
     /// A failure on a part of the cluster: a lack of this machine is a warning, the end of the
     /// server or of our time is thrown, anything else is damage.
     void judge(const std::string& what, const Error& error) {
-        server_.throw_if_ended();
+        server_.throw_cause_of(error);
         if (error.kind() == ErrorKind::kCancelled) {
             throw Error{error};
         }
@@ -261,16 +261,14 @@ private:
         take(output);
         // 2 is its word for "something is damaged", which its output says.
         constexpr int kDamageFound = 2;
-        if (!status.ok() && (status.code != kDamageFound || output.damage_count() == 0)) {
-            server_.throw_if_ended();
-            if (output.not_checked_count() == 0) {
-                const Error error = tool_error(
-                    {"pg_amcheck", process.standard_error(), status},
-                    ErrorKind::kScratchServerFailed,
-                    server_.connection(database)
-                );
-                judge("database " + quote_identifier(database), error);
-            }
+        const bool explained = output.damage_count() + output.not_checked_count() > 0;
+        if (!status.ok() && !(status.code == kDamageFound && explained)) {
+            const Error error = tool_error(
+                {"pg_amcheck", process.standard_error(), status},
+                ErrorKind::kScratchServerFailed,
+                server_.connection(database)
+            );
+            judge("database " + quote_identifier(database), error);
         }
     }
 

@@ -142,8 +142,8 @@ void dump(
             corrected,
             how
         ));
-    } catch (const Error&) {
-        server.throw_if_ended();
+    } catch (const Error& error) {
+        server.throw_cause_of(error);
         throw;
     }
 }

@@ -12,7 +12,7 @@ namespace holdfast::postgres {
 /// rows of large tables that have nothing to do with them are not dumped.
 ///
 /// Throws kDatabaseNotFound when the cluster has no such database, what run_logical_backup and
-/// run_logical_restore throw, and what ScratchServer::throw_if_ended throws.
+/// run_logical_restore throw, and what ScratchServer::throw_cause_of throws.
 [[nodiscard]] LogicalRestore restore_from_scratch(
     const ConnectionParameters& target,
     ScratchServer& server,

@@ -449,13 +449,21 @@ RunResult ScratchServer::run_program(
 ) {
     return state_->run(program, std::move(arguments));
 }
-void ScratchServer::throw_if_ended() const {
-    state_->throw_if_over();
-    if (!state_->server || has_ended(state_->server->pid())) {
-        fail(
-            "The scratch server has ended.",
-            state_->server ? state_->server->standard_error() : state_->last_log
-        );
+void ScratchServer::throw_cause_of(const Error& error) const {
+    constexpr int kPolls = 250;
+    const bool lost = error.kind() == ErrorKind::kServerConnectionClosed ||
+                      error.kind() == ErrorKind::kServerUnreachable;
+    for (int i = 0; i < (lost ? kPolls : 1); ++i) {
+        state_->throw_if_over();
+        if (!state_->server || has_ended(state_->server->pid())) {
+            fail(
+                "The scratch server has ended.",
+                state_->server ? state_->server->standard_error() : state_->last_log
+            );
+        }
+        if (lost) {
+            state_->clock.wait_for(kPoll, state_->stop());
+        }
     }
 }
 void ScratchServer::stop() {

@@ -84,8 +84,10 @@ public:
     /// Throws kScratchLimitExceeded or kCancelled when a limit was passed or the caller wants to
     /// stop: what is done with the server then fails in any way.
     void throw_if_over() const;
-    /// The same, and kScratchServerFailed when the server has ended by itself.
-    void throw_if_ended() const;
+    /// For whoever used the server and got `error`: throws the same, or kScratchServerFailed when
+    /// the server has ended. After a lost connection its end is waited for, for some seconds.
+    /// Returns when the error is one of its own.
+    void throw_cause_of(const Error& error) const;
 
     /// Runs one of the server's programs in its sandbox, to the end. Throws what throw_if_over()
     /// throws.

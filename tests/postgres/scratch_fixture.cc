@@ -1,7 +1,5 @@
 #include "postgres/scratch_fixture.h"
 
-#include "base/text.h"
-
 #include <fmt/format.h>
 
 namespace holdfast::postgres {
@@ -38,20 +36,19 @@ std::unique_ptr<ScratchDirectory> ScratchTest::restore(const PostgresServer& sou
         "--wal-method=stream",
         "--no-sync"
     };
-    const std::string tablespaces = source.sql(
-        "postgres",
-        "SELECT oid, pg_tablespace_location(oid) FROM pg_tablespace WHERE "
-        "pg_tablespace_location(oid) LIKE '/%'"
+    ConnectionParameters parameters = superuser(source);
+    parameters.options = "-c session_preload_libraries=";  // Some sources set one that is not there.
+    Connection session = Connection::open(parameters);
+    const QueryResult rows = session.query(
+        "SELECT oid, pg_catalog.pg_tablespace_location(oid) AS location FROM "
+        "pg_catalog.pg_tablespace WHERE pg_catalog.pg_tablespace_location(oid) LIKE '/%'"
     );
-    for (const std::string& line : split(trim(tablespaces), '\n')) {
-        const std::vector<std::string> columns = split(line, '|');
-        if (columns.size() == 2) {
-            arguments.push_back(fmt::format(
-                "--tablespace-mapping={}={}",
-                columns[1],
-                (directory->tablespaces() / columns[0]).string()
-            ));
-        }
+    for (std::size_t i = 0; i < rows.row_count(); ++i) {
+        arguments.push_back(fmt::format(
+            "--tablespace-mapping={}={}",
+            rows.text(i, "location"),
+            (directory->tablespaces() / rows.text(i, "oid")).string()
+        ));
     }
     const RunResult result = source.run("pg_basebackup", arguments);
     EXPECT_TRUE(result.status.ok()) << result.error;

@@ -138,7 +138,12 @@ PostgresServer& PostgresServer::shared() {
 }
 
 fs::path PostgresServer::initialized_template() const {
-    const fs::path cache = HOLDFAST_TEST_CACHE_DIR;
+    // The build tree may be somebody else's.
+    const fs::path common = HOLDFAST_TEST_CACHE_DIR;
+    const bool writable = ::access(common.parent_path().c_str(), W_OK) == 0;
+    const fs::path cache =
+        writable ? common
+                 : fs::temp_directory_path() / fmt::format("holdfast-initdb-{}", ::geteuid());
     const std::string key = percent_encode(
         fmt::format("{}+{}+{}+checksums", options_.programs.string(), options_.encoding, options_.locale)
     );
