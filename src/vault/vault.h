@@ -29,6 +29,9 @@ namespace holdfast::vault {
 
 class ObjectStore;
 class SessionOwner;
+struct CollectOptions;
+struct CollectPlan;
+struct CollectReport;
 
 using RepositoryId = Id128<struct RepositoryIdTag>;
 using PointId = Id128<struct PointIdTag>;
@@ -403,6 +406,15 @@ public:
     [[nodiscard]] virtual ScanReport scan(std::stop_token stop) = 0;
     /// Writes the index anew from the packs' footers; the index is only a cache of them.
     virtual void rebuild_index(std::stop_token stop) = 0;
+
+    /// Finds what could be removed (vault/collect.h); changes nothing.
+    [[nodiscard]] virtual CollectPlan plan_collection(
+        const CollectOptions& options, std::stop_token stop
+    ) = 0;
+    /// Removes it. REQUIRES: a plan of this repository; it may be old. Throws kVaultCorrupt naming
+    /// the plan's first obstacle, kConflict while another collection is at work on the vault. May
+    /// be interrupted anywhere; the next one goes on.
+    virtual CollectReport collect(const CollectPlan& plan, std::stop_token stop) = 0;
 
     /// The kit as text: what it is, location, ids, the recovery key, the steps. Contains a secret:
     /// show it once, to its owner. Writing it down is recorded with mark_recovery_kit_written().

@@ -264,9 +264,17 @@ private:
 }  // namespace
 
 PointReaderImpl::PointReaderImpl(
-    Engine& engine, ThreadPool& pool, PointSummary summary, std::optional<ContentRef> streams
+    Engine& engine,
+    ThreadPool& pool,
+    PointSummary summary,
+    std::optional<ContentRef> streams,
+    std::unique_ptr<OpenReads::Guard> guard
 )
-    : engine_{engine}, pool_{pool}, summary_{std::move(summary)}, streams_{streams} {}
+    : engine_{engine},
+      pool_{pool},
+      summary_{std::move(summary)},
+      streams_{streams},
+      guard_{std::move(guard)} {}
 
 NodeSource PointReaderImpl::node_source(std::stop_token stop) const {
     return [&engine = engine_, stop = std::move(stop)](BlobType type, const ChunkId& id) {

@@ -3,6 +3,7 @@
 #include "base/threads.h"
 #include "vault/detail/engine.h"
 #include "vault/detail/manifest.h"
+#include "vault/detail/open_reads.h"
 #include "vault/vault.h"
 
 #include <cstdint>
@@ -20,7 +21,11 @@ class PointReaderImpl final : public PointReader {
 public:
     /// `pool` fetches ahead; it and `engine` must outlive the reader.
     PointReaderImpl(
-        Engine& engine, ThreadPool& pool, PointSummary summary, std::optional<ContentRef> streams
+        Engine& engine,
+        ThreadPool& pool,
+        PointSummary summary,
+        std::optional<ContentRef> streams,
+        std::unique_ptr<OpenReads::Guard> guard
     );
 
     [[nodiscard]] const PointSummary& summary() const noexcept override { return summary_; }
@@ -48,6 +53,7 @@ private:
     ThreadPool& pool_;
     const PointSummary summary_;
     const std::optional<ContentRef> streams_;
+    const std::unique_ptr<OpenReads::Guard> guard_;  // Keeps what the point reaches.
 };
 
 /// Opens and checks a manifest; throws kVaultCorrupt naming `key`.

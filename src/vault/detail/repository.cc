@@ -234,13 +234,15 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
 }
 
 std::unique_ptr<PointReader> RepositoryImpl::open_point(PointId id, std::stop_token stop) {
+    auto guard = std::make_unique<OpenReads::Guard>(reads_);
     auto point = find_known(id, stop);
     if (!point) {
         throw no_such_point(id);
     }
     const auto streams = read_streams_root(*point, stop);
+    guard->found(streams);
     return std::make_unique<PointReaderImpl>(
-        engine_, read_pool_, std::move(point->summary), streams
+        engine_, read_pool_, std::move(point->summary), streams, std::move(guard)
     );
 }
 

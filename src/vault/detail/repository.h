@@ -2,7 +2,9 @@
 
 #include "base/threads.h"
 #include "vault/detail/engine.h"
+#include "vault/collect.h"
 #include "vault/detail/manifest.h"
+#include "vault/detail/open_reads.h"
 #include "vault/detail/poison_guard.h"
 #include "vault/detail/state_log.h"
 #include "vault/vault.h"
@@ -63,6 +65,9 @@ public:
     [[nodiscard]] Usage usage(std::stop_token stop) override;
     [[nodiscard]] ScanReport scan(std::stop_token stop) override;
     void rebuild_index(std::stop_token stop) override;
+    [[nodiscard]] CollectPlan plan_collection(const CollectOptions& options, std::stop_token stop)
+        override;
+    CollectReport collect(const CollectPlan& plan, std::stop_token stop) override;
     [[nodiscard]] Secret recovery_kit(const RecoveryKitContext& context) const override;
     void mark_recovery_kit_written(std::stop_token stop) override;
     [[nodiscard]] bool recovery_kit_written(std::stop_token stop) override;
@@ -70,6 +75,9 @@ public:
 
 private:
     friend class Checker;
+    friend class CollectorBase;
+    friend class CollectPlanner;
+    friend class Collector;
 
     struct KnownPoint {
         PointGroup group;
@@ -111,6 +119,7 @@ private:
     PoisonGuard store_;
     Engine engine_;
     StateChain states_;
+    OpenReads reads_;
     std::mutex mutex_;
     std::map<PointId, KnownPoint> known_;  // Commit records never change. Guarded by mutex_.
     Holds holds_;                          // Guarded by mutex_.
