@@ -333,6 +333,9 @@ struct OpenOptions {
     std::size_t workers = 0;
     /// 0: what suits the store (16 MiB on a disk).
     std::uint64_t pack_bytes = 0;
+    /// Length of the extents of streams of pages that the parent does not have: a power of two from
+    /// 64 KiB to 4 MiB. 0: what suits the stream.
+    std::uint64_t extent_bytes = 0;
     /// Bound of the memory held for looking up chunks.
     std::uint64_t index_cache_bytes = 24 * kMiB;
     /// Who writes (vault/session_owner.h); must outlive the repository. None: an owner of its own,

@@ -16,7 +16,9 @@ using testing::pseudo_random_bytes;
 using testing::Streams;
 using testing::text_like_bytes;
 
-constexpr OpenOptions kSmallPacks{.workers = 2, .pack_bytes = 300 * kKiB};
+constexpr OpenOptions kSmallPacks{
+    .workers = 2, .pack_bytes = 300 * kKiB, .extent_bytes = 64 * kKiB
+};
 
 struct Whole {
     Whole() : key{new_key()} {
@@ -26,6 +28,9 @@ struct Whole {
         data[0]["own"] = pseudo_random_bytes(280 * kKiB, 2);
         data[1]["shared"] = data[0]["shared"];
         data[1]["other"] = text_like_bytes(500 * kKiB, 3);
+        data[0]["pages/1"] = pseudo_random_bytes(200 * kKiB, 5);
+        data[1]["pages/1"] = data[0]["pages/1"];
+        data[1]["pages/1"][100'000] ^= std::byte{1};
         for (std::size_t i = 0; i < 2; ++i) {
             points[i] = testing::write_point(*repository, data[i]).id;
         }

@@ -17,7 +17,9 @@ using testing::text_like_bytes;
 using Fault = FaultyStore::Fault;
 
 /// Several packs, index segments and nodes from little data.
-constexpr OpenOptions kSmallPacks{.workers = 2, .pack_bytes = 160 * kKiB};
+constexpr OpenOptions kSmallPacks{
+    .workers = 2, .pack_bytes = 160 * kKiB, .extent_bytes = 64 * kKiB
+};
 
 const Streams& first_data() {
     static const Streams kData{
@@ -25,6 +27,8 @@ const Streams& first_data() {
         {"a/data/1", pseudo_random_bytes(300 * kKiB, 1)},
         {"a/data/2", text_like_bytes(300 * kKiB, 2)},
         {"a/data/3", {}},
+        {"pages/1", pseudo_random_bytes(200 * kKiB, 4)},
+        {"pages/2", text_like_bytes(8 * kKiB, 5)},
     };
     return kData;
 }
@@ -34,6 +38,10 @@ const Streams& second_data() {
         Streams streams = first_data();
         streams["a/data/1"] = pseudo_random_bytes(400 * kKiB, 3);
         streams["a/data/4"] = to_bytes(std::string(200, 'x'));
+        for (const std::size_t at : {100U, 70'000U, 199'000U}) {
+            streams["pages/1"][at] ^= std::byte{1};
+        }
+        streams["pages/2"] = text_like_bytes(24 * kKiB, 5);
         return streams;
     }();
     return kData;
@@ -89,7 +97,9 @@ void back_up(Base& base, ObjectStore& store, Outcome& outcome) {
     const auto writer = repository->begin_point(testing::begin_point(), {});
     outcome.expected.possible.insert(writer->id());
     for (const auto& [name, bytes] : second_data()) {
-        const auto stream = writer->open_stream({.name = name, .kind = "k"});
+        const auto layout = name.starts_with(testing::kPagesPrefix) ? StreamLayout::kPages
+                                                                     : StreamLayout::kBytes;
+        const auto stream = writer->open_stream({.name = name, .kind = "k", .layout = layout});
         stream->write(bytes);
         stream->close();
     }

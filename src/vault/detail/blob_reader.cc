@@ -1,6 +1,7 @@
 #include "vault/detail/blob_reader.h"
 
 #include "base/error.h"
+#include "vault/detail/page_delta.h"
 
 #include <algorithm>
 
@@ -255,6 +256,40 @@ Bytes BlobReader::read_elsewhere(
         throw Error{first};
     }
     return read_at(*other, type, id, stop);
+}
+
+Bytes BlobReader::read_extent(
+    const Extent& extent, std::uint64_t plain_bytes, std::stop_token stop
+) {
+    const auto refuse = [&extent](std::string_view problem) {
+        throw Error{
+            ErrorKind::kVaultCorrupt,
+            ErrorText{
+                .message = fmt::format("An extent of a recovery point {}.", problem),
+                .target = to_hex(extent.digest),
+            }
+        };
+    };
+    if (!extent.base) {
+        return Bytes(plain_bytes);
+    }
+    Bytes bytes = read(BlobType::kExtent, *extent.base, stop);
+    if (!extent.delta) {
+        if (bytes.size() != plain_bytes) {
+            refuse("has not the size that its manifest says");
+        }
+        return bytes;
+    }
+    bytes.resize(plain_bytes);
+    if (!apply_page_delta(read(BlobType::kPageDelta, *extent.delta, stop), bytes)) {
+        refuse("has a page delta that does not fit it");
+    }
+    auto opener = take_opener();
+    if (chunk_id(opener->id_hash, BlobType::kExtent, bytes) != extent.digest) {
+        refuse("is not what was backed up, although everything stored of it is sound");
+    }
+    give_back(std::move(opener));
+    return bytes;
 }
 
 Bytes BlobReader::read_at(

@@ -27,6 +27,10 @@ public:
     /// blob when no pack has it (the index is brought up to date first, from the packs' footers if
     /// need be).
     [[nodiscard]] Bytes read(BlobType type, const ChunkId& id, std::stop_token stop);
+    /// The bytes of an extent: base, delta, proved by its digest. Throws kVaultCorrupt.
+    [[nodiscard]] Bytes read_extent(
+        const Extent& extent, std::uint64_t plain_bytes, std::stop_token stop
+    );
     /// The same from one place, however good or bad the pack is known to be. Throws kVaultCorrupt.
     [[nodiscard]] Bytes read_at(
         const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop

@@ -1,6 +1,7 @@
 #include "vault/detail/blob_writer.h"
 
 #include "base/error.h"
+#include "vault/detail/page_delta.h"
 
 #include <algorithm>
 
@@ -17,6 +18,19 @@ constexpr std::size_t kQueueSlack = 1;
 constexpr std::size_t kUnindexedMax = 64 * 1024;
 constexpr std::size_t kIdleBuffersMax = 16;
 
+[[noreturn]] void throw_corrupting_machine() {
+    throw Error{
+        ErrorKind::kWriteVerification,
+        ErrorText{
+            .message = "What was about to be stored is not what was read: this machine's memory or "
+                       "processor corrupted data. Nothing wrong was stored.",
+            .recommended_actions =
+                {"Test the memory of the machine (memtest86+) and look at its error logs.",
+                 "Run the backup again."},
+        }
+    };
+}
+
 }  // namespace
 
 struct BlobWriter::Worker {
@@ -25,6 +39,8 @@ struct BlobWriter::Worker {
     FrameTools tools;
     FastDigest digest;
     Buffer plain;
+    Buffer delta;
+    std::uint64_t stored_count = 0;  // Blobs.
 };
 
 BlobWriter::OpenPack::OpenPack(const Engine& engine)
@@ -123,6 +139,10 @@ void BlobWriter::work() {
 }
 
 void BlobWriter::process(Worker& worker, BlobTask& task) {
+    if (task.type == BlobType::kExtent) {
+        process_extent(worker, task);
+        return;
+    }
     const ByteSpan plain{task.buffer.data(), task.size};
     const ChunkId id = task.id ? *task.id : chunk_id(worker.tools.id_hash, task.type, plain);
     if (task.on_id) {
@@ -132,7 +152,7 @@ void BlobWriter::process(Worker& worker, BlobTask& task) {
         ++chunk_count_;
     }
     if (!stored_already(task, id)) {
-        store(worker, task.type, id, plain);
+        store(worker, task.type, id, prepare(worker, plain));
     } else if (task.type == BlobType::kDataChunk) {
         ++reused_count_;
         reused_bytes_ += task.size;
@@ -159,18 +179,146 @@ bool BlobWriter::stored_already(const BlobTask& task, const ChunkId& id) {
     return false;
 }
 
-void BlobWriter::store(Worker& worker, BlobType type, const ChunkId& id, ByteSpan plain) {
+bool BlobWriter::is_stored(const ChunkId& id) {
+    {
+        const std::lock_guard lock{mutex_};
+        if (claimed_.contains(chunk_key(id))) {
+            return true;
+        }
+    }
+    return engine_.index.find(id, Trust::kSoundPacks, stop_source_.get_token(), condemned_)
+        .has_value();
+}
+
+/// Whoever claims a blob stores it; false when somebody did.
+bool BlobWriter::claim(const ChunkId& id) {
+    const std::lock_guard lock{mutex_};
+    return claimed_.insert(chunk_key(id)).second;
+}
+
+// ---- Extents ----
+
+void BlobWriter::process_extent(Worker& worker, const BlobTask& task) {
+    const std::uint64_t stored_before = worker.stored_count;
+    const Extent extent = settle_extent(worker, {task.buffer.data(), task.size}, task.parent);
+    ++chunk_count_;
+    if (worker.stored_count == stored_before) {
+        ++reused_count_;
+        reused_bytes_ += task.size;
+    }
+    task.on_extent(extent);
+}
+
+/// What the parent has may lie in a pack that nothing new may rely on; then the index must tell.
+bool BlobWriter::parent_is_sound(const Extent& parent) {
+    return parent_may_be_trusted() ||
+           ((!parent.base || is_stored(*parent.base)) &&
+            (!parent.delta || is_stored(*parent.delta)));
+}
+
+Extent BlobWriter::settle_extent(
+    Worker& worker, ByteSpan plain, const std::optional<Extent>& parent
+) {
+    if (is_zero(plain)) {
+        return {};
+    }
+    const ChunkId digest = chunk_id(worker.tools.id_hash, BlobType::kExtent, plain);
+    if (parent && parent->digest == digest && parent_is_sound(*parent)) {
+        return *parent;
+    }
+    const Extent whole{.base = digest, .digest = digest};
+    // Perhaps it is the parent's base again, or an extent of another file. Not claimed yet: whether
+    // a base comes of it is not settled.
+    if (is_stored(digest)) {
+        return whole;
+    }
+    if (parent && parent->base) {
+        if (auto extent = store_as_delta(worker, plain, digest, *parent)) {
+            return *extent;
+        }
+    }
+    const Payload payload = prepare(worker, plain);
+    if (claim(digest)) {
+        store(worker, BlobType::kExtent, digest, payload);
+    }
+    return whole;
+}
+
+/// Nothing when a new base is the better choice, or the old one cannot be relied on.
+std::optional<Extent> BlobWriter::store_as_delta(
+    Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
+) {
+    if (!parent_may_be_trusted() && !is_stored(*parent.base)) {
+        return std::nullopt;
+    }
+    Bytes base;
+    std::optional<BlobLocation> location;
+    try {
+        base = engine_.blobs.read(BlobType::kExtent, *parent.base, stop_source_.get_token());
+        location = engine_.blobs.locate(*parent.base, stop_source_.get_token());
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kVaultCorrupt) {
+            throw;
+        }
+    }
+    // Read elsewhere than where nothing new may rely on it: not a base for new points.
+    if (!location || (!parent_may_be_trusted() && !is_stored(*parent.base))) {
+        return std::nullopt;
+    }
+    const ByteSpan delta = make_page_delta(base, plain, worker.delta);
+    if (engine_.options.verification == Verification::kBeforePublish) {
+        base.resize(plain.size());
+        if (!apply_page_delta(delta, base) ||
+            !std::equal(plain.begin(), plain.end(), base.begin())) {
+            throw_corrupting_machine();
+        }
+    }
+    const Payload payload = prepare(worker, delta);
+    const std::uint64_t deltas_stored_bytes =
+        parent.deltas_stored_bytes + FrameHeader::kBytes + payload.bytes.size() + kTagBytes;
+    // Then the next deltas, which would repeat this one, cost more than starting over.
+    if (deltas_stored_bytes > location->frame_bytes) {
+        return std::nullopt;
+    }
+    const ChunkId id = chunk_id(worker.tools.id_hash, BlobType::kPageDelta, delta);
+    if (!is_stored(id) && claim(id)) {
+        store(worker, BlobType::kPageDelta, id, payload);
+    }
+    return Extent{
+        .base = parent.base,
+        .delta = id,
+        .digest = digest,
+        .deltas_stored_bytes = deltas_stored_bytes,
+    };
+}
+
+// ---- Packs ----
+
+BlobWriter::Payload BlobWriter::prepare(Worker& worker, ByteSpan plain) {
+    Payload payload{.plain = plain, .bytes = {}};
     // Taken before the data is compressed: the verification then covers everything after this
     // moment.
-    FastDigest::Value digest{};
     if (engine_.options.verification == Verification::kBeforePublish) {
-        digest = worker.digest(plain);
+        payload.digest = worker.digest(plain);
     }
     const ByteSpan compressed = worker.tools.compressor.compress(plain, worker.tools.compressed);
-    const ByteSpan payload = compressed.empty() ? plain : compressed;
-    const Codec codec = compressed.empty() ? Codec::kStored : Codec::kZstd;
-    const Placed placed = reserve(worker, type, codec, id, digest, payload.size(), plain.size());
-    placed.pack->builder.seal(worker.tools.aead, placed.place, payload);
+    payload.bytes = compressed.empty() ? plain : compressed;
+    return payload;
+}
+
+void BlobWriter::store(Worker& worker, BlobType type, const ChunkId& id, const Payload& payload) {
+    const bool compressed = payload.bytes.data() != payload.plain.data();
+    const Placed placed = reserve(
+        worker,
+        type,
+        compressed ? Codec::kZstd : Codec::kStored,
+        id,
+        payload.digest,
+        payload.bytes.size(),
+        payload.plain.size()
+    );
+    placed.pack->builder.seal(worker.tools.aead, placed.place, payload.bytes);
+    ++worker.stored_count;
     sealed(worker, placed.pack);
 }
 
@@ -355,16 +503,7 @@ void verify_pack(
                            ) &&
                            digest(out) == digests[i];
         if (!sound) {
-            throw Error{
-                ErrorKind::kWriteVerification,
-                ErrorText{
-                    .message = "What was about to be stored is not what was read: this machine's "
-                               "memory or processor corrupted data. Nothing wrong was stored.",
-                    .recommended_actions =
-                        {"Test the memory of the machine (memtest86+) and look at its error logs.",
-                         "Run the backup again."},
-                }
-            };
+            throw_corrupting_machine();
         }
     }
 }

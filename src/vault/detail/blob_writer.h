@@ -37,6 +37,9 @@ struct BlobTask {
     std::function<bool(const ChunkId&)> known = {};
     /// Told the id as soon as it is computed; may be empty. Must not block.
     std::function<void(const ChunkId&)> on_id = {};
+    /// Of an extent, instead: the parent's at the same place, and who is told how it is stored.
+    std::optional<Extent> parent = {};
+    std::function<void(const Extent&)> on_extent = {};
 };
 
 /// The write pipeline of one session: blobs -> workers (identify, look up, compress, seal) -> packs
@@ -92,9 +95,26 @@ private:
     };
 
     void work();
+    /// Plaintext on its way into a frame. Views of the task's and the worker's buffers.
+    struct Payload {
+        ByteSpan plain;
+        ByteSpan bytes;  // Compressed, if that helps.
+        FastDigest::Value digest{};
+    };
     void process(Worker& worker, BlobTask& task);
+    void process_extent(Worker& worker, const BlobTask& task);
+    [[nodiscard]] Extent settle_extent(
+        Worker& worker, ByteSpan plain, const std::optional<Extent>& parent
+    );
+    [[nodiscard]] std::optional<Extent> store_as_delta(
+        Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
+    );
+    [[nodiscard]] bool parent_is_sound(const Extent& parent);
+    [[nodiscard]] bool is_stored(const ChunkId& id);
+    [[nodiscard]] bool claim(const ChunkId& id);
     [[nodiscard]] bool stored_already(const BlobTask& task, const ChunkId& id);
-    void store(Worker& worker, BlobType type, const ChunkId& id, ByteSpan plain);
+    [[nodiscard]] Payload prepare(Worker& worker, ByteSpan plain);
+    void store(Worker& worker, BlobType type, const ChunkId& id, const Payload& payload);
     [[nodiscard]] Placed reserve(
         Worker& worker,
         BlobType type,

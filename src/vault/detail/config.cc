@@ -15,9 +15,11 @@ constexpr std::size_t kLengthBytes = 4;
 constexpr std::size_t kConfigBytesMax = 64 * kKiB;
 constexpr int kCompressionLevelMax = 19;
 
-/// Features of this version that a repository may require. "extents" and "wal" are specified in
-/// docs/format.md and unknown to this program.
-constexpr std::array<std::string_view, 2> kKnownFeatures{"logical-streams", kFeatureCollect};
+/// Features of this version that a repository may require. "wal" is specified in docs/format.md
+/// and unknown to this program.
+constexpr std::array<std::string_view, 3> kKnownFeatures{
+    "logical-streams", kFeatureCollect, kFeatureExtents
+};
 
 ByteSpan body_of(ByteSpan object) {
     const std::size_t before = ObjectHeader::kBytes + kLengthBytes;

@@ -50,11 +50,10 @@ enum class BlobType : std::uint8_t {
     kDataChunk = 1,
     kTreeNode = 2,
     kDirectoryNode = 3,
-    // Specified, not written by this version; a repository that has them requires feature
-    // "extents".
+    // A repository that has these requires feature "extents". 17 was never written.
     kExtent = 16,
-    kPageHashes = 17,
     kPageDelta = 18,
+    kExtentList = 19,
 };
 
 enum class Codec : std::uint8_t { kStored = 0, kZstd = 1 };
@@ -83,6 +82,22 @@ inline constexpr std::uint64_t kSealedBytesMax = kGiB;
 inline constexpr std::uint64_t kPackBytesMax = 256 * kMiB;
 /// Streams up to this size stand in the directory itself: a blob would cost more than they are.
 inline constexpr std::size_t kInlineBytesMax = 64;
+
+/// PostgreSQL's: what changes together, and the unit of page deltas.
+inline constexpr std::size_t kPageBytes = 8 * kKiB;
+/// Extents are powers of two: 64 KiB to 4 MiB.
+inline constexpr std::uint32_t kExtentLog2Min = 16;
+inline constexpr std::uint32_t kExtentLog2Max = 22;
+
+/// One extent of a stream of pages as it is stored.
+struct Extent {
+    std::optional<ChunkId> base = {};  ///< Nothing: all its bytes are zero.
+    std::optional<ChunkId> delta = {};
+    /// Tells extents apart: the chunk id of the bytes as an extent; of zeros, zero.
+    ChunkId digest{};
+    std::uint64_t deltas_stored_bytes = 0;  ///< Since the base was stored; 0 without a delta.
+    bool operator==(const Extent&) const = default;
+};
 
 /// The first 64 bytes of every stored object.
 struct ObjectHeader {

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "vault/detail/crypto.h"
+#include "vault/detail/extent_list.h"
 
 #include <algorithm>
 
@@ -82,6 +83,31 @@ std::optional<format::TreeNode> parse_tree_node(ByteSpan bytes) {
     return node;
 }
 
+namespace {
+
+bool is_sound(const format::StreamEntry& entry) {
+    const auto root = content_of(entry);
+    if (entry.name().empty() || (entry.has_content() && !root) ||
+        (entry.has_content() && entry.has_extent())) {
+        return false;
+    }
+    if (!entry.has_content() && !entry.has_extent()) {
+        return entry.inline_content().size() == entry.size_bytes();
+    }
+    if (!entry.inline_content().empty()) {
+        return false;
+    }
+    if (!has_extents(entry)) {
+        return !entry.has_extent();
+    }
+    const std::uint64_t extent_bytes = std::uint64_t{1} << entry.extent_log2();
+    return entry.has_extent() ? parse_extent(entry.extent()) && entry.size_bytes() > 0 &&
+                                    entry.size_bytes() <= extent_bytes
+                              : root->level > 0 && entry.size_bytes() > extent_bytes;
+}
+
+}  // namespace
+
 std::optional<format::DirectoryNode> parse_directory_node(ByteSpan bytes) {
     format::DirectoryNode node;
     if (bytes.size() > kBlobBytesMax ||
@@ -94,10 +120,8 @@ std::optional<format::DirectoryNode> parse_directory_node(ByteSpan bytes) {
         return std::nullopt;
     }
     for (const auto& entry : node.entries()) {
-        const bool has_content = entry.has_content();
-        if (entry.name().empty() ||
-            (has_content ? !parse_node_ref(entry.content()) || !entry.inline_content().empty()
-                         : entry.inline_content().size() != entry.size_bytes())) {
+        const std::uint32_t log2 = entry.extent_log2();
+        if ((log2 != 0 && (log2 < kExtentLog2Min || log2 > kExtentLog2Max)) || !is_sound(entry)) {
             return std::nullopt;
         }
     }
@@ -330,6 +354,41 @@ struct Everything {
     const NodeVisitor& visit;
     const std::function<void(BlobType, const ChunkId&)>& on_damage;
 
+    void extent(const format::Extent& stored) const {
+        const auto extent = parse_extent(stored);
+        if (extent && extent->base) {
+            visit(BlobType::kExtent, *extent->base);
+        }
+        if (extent && extent->delta) {
+            visit(BlobType::kPageDelta, *extent->delta);
+        }
+    }
+
+    void extents(const ContentRef& ref) const {
+        if (!visit(BlobType::kExtentList, ref.id)) {
+            return;
+        }
+        std::optional<format::ExtentList> node;
+        try {
+            node = parse_extent_list(source(BlobType::kExtentList, ref.id));
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::kVaultCorrupt) {
+                throw;
+            }
+        }
+        if (!node || node->level() + 1 != ref.level) {
+            on_damage(BlobType::kExtentList, ref.id);
+            return;
+        }
+        for (const format::Extent& stored : node->extents()) {
+            extent(stored);
+        }
+        for (std::size_t at = 0; at < node->child_ids().size(); at += kHashBytes) {
+            const std::string_view ids = node->child_ids();
+            extents({.id = *parse_chunk_id(ids.substr(at, kHashBytes)), .level = ref.level - 1});
+        }
+    }
+
     void content(const ContentRef& ref) const {
         if (ref.level == 0) {
             visit(BlobType::kDataChunk, ref.id);
@@ -372,8 +431,10 @@ struct Everything {
             return;
         }
         for (const auto& entry : node->entries()) {
-            if (const auto root = content_of(entry)) {
-                content(*root);
+            if (entry.has_extent()) {
+                extent(entry.extent());
+            } else if (const auto root = content_of(entry)) {
+                has_extents(entry) ? extents(*root) : content(*root);
             }
         }
         for (const auto& child : node->children()) {

@@ -19,8 +19,8 @@ namespace holdfast::vault {
 
 struct ContentRef {
     ChunkId id{};
-    std::uint32_t level =
-        0;  ///< 0: a data chunk; n: a tree node of level n - 1 (or a directory node of level n).
+    /// 0: a data chunk; n: a tree node or extent list of level n - 1 (a directory node of level n).
+    std::uint32_t level = 0;
 };
 
 /// Stores one node and returns its id.
@@ -104,8 +104,9 @@ void walk_directory(
 
 /// Called for every node below a root, with its id, before its children; false skips what is below.
 using NodeVisitor = std::function<bool(BlobType type, const ChunkId& id)>;
-/// Visits everything a point consists of: directory nodes, tree nodes, data chunks. Nodes that
-/// cannot be read are given to `on_damage` and the walk goes on beside them.
+/// Visits everything a point consists of: directory nodes, tree nodes, lists of extents, data
+/// chunks, extents, page deltas. Nodes that cannot be read are given to `on_damage` and the walk
+/// goes on beside them.
 void walk_everything(
     const NodeSource& source,
     const std::optional<ContentRef>& root,
@@ -117,7 +118,8 @@ void walk_everything(
 [[nodiscard]] std::optional<format::TreeNode> parse_tree_node(ByteSpan bytes);
 [[nodiscard]] std::optional<format::DirectoryNode> parse_directory_node(ByteSpan bytes);
 [[nodiscard]] std::optional<ChunkId> parse_chunk_id(std::string_view bytes);
-/// The root of a stream's content; nothing when it has none. REQUIRES an entry of a parsed node.
+/// The root of a stream's content, a tree or a list of extents; nothing when it has none. REQUIRES
+/// an entry of a parsed node.
 [[nodiscard]] std::optional<ContentRef> content_of(const format::StreamEntry& entry);
 [[nodiscard]] std::optional<ContentRef> parse_node_ref(const format::NodeRef& ref);
 

@@ -1,6 +1,8 @@
 #include "vault/detail/point_reader.h"
 
 #include "base/error.h"
+#include "vault/detail/extent_list.h"
+#include "vault/detail/page_delta.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -15,7 +17,11 @@ constexpr std::uint64_t kAheadBytesMax = 8 * kMiB;
 
 StreamSummary summary_of(const format::StreamEntry& entry) {
     StreamSummary out{
-        .info = {.name = entry.name(), .kind = entry.kind(), .attributes = {}},
+        .info =
+            {.name = entry.name(),
+             .kind = entry.kind(),
+             .layout = has_extents(entry) ? StreamLayout::kPages : StreamLayout::kBytes,
+             .size_hint_bytes = entry.size_bytes()},
         .size_bytes = entry.size_bytes(),
     };
     for (const auto& attribute : entry.attributes()) {
@@ -24,24 +30,59 @@ StreamSummary summary_of(const format::StreamEntry& entry) {
     return out;
 }
 
-/// One chunk on its way. The pool's thread fills it, the reader's thread waits for it.
+/// What is stored of a stream at one place.
+struct Piece {
+    std::uint64_t plain_bytes = 0;
+    ChunkId chunk{};
+    std::optional<Extent> extent = {};  ///< Instead of a chunk.
+};
+
+/// Visits the pieces of either kind of stream in order.
+class PieceWalker {
+public:
+    PieceWalker(const NodeSource& nodes, const format::StreamEntry& entry) {
+        if (has_extents(entry)) {
+            extents_.emplace(nodes, entry);
+        } else {
+            chunks_.emplace(nodes, content_of(entry), entry.size_bytes());
+        }
+    }
+    [[nodiscard]] std::optional<Piece> next() {
+        if (chunks_) {
+            if (const auto chunk = chunks_->next()) {
+                return Piece{.plain_bytes = chunk->plain_bytes, .chunk = chunk->id};
+            }
+        } else if (const auto extent = extents_->next()) {
+            return Piece{.plain_bytes = extent->plain_bytes, .extent = extent->extent};
+        }
+        return std::nullopt;
+    }
+
+private:
+    std::optional<ContentTreeWalker> chunks_;
+    std::optional<ExtentListWalker> extents_;
+};
+
+/// One piece on its way. The pool's thread fills it, the reader's thread waits for it.
 class Fetch {
 public:
-    void run(Engine& engine, const ContentTreeWalker::Child& chunk, const std::stop_token& stop) {
+    void run(Engine& engine, const Piece& piece, const std::stop_token& stop) {
         Bytes bytes;
         std::exception_ptr failure;
         try {
             if (stop.stop_requested()) {
                 throw_cancelled();
             }
-            bytes = engine.blobs.read(BlobType::kDataChunk, chunk.id, stop);
-            if (bytes.size() != chunk.plain_bytes) {
+            bytes = piece.extent
+                        ? engine.blobs.read_extent(*piece.extent, piece.plain_bytes, stop)
+                        : engine.blobs.read(BlobType::kDataChunk, piece.chunk, stop);
+            if (bytes.size() != piece.plain_bytes) {
                 throw Error{
                     ErrorKind::kVaultCorrupt,
                     ErrorText{
                         .message = "A chunk of a recovery point has not the size that its "
                                    "manifest says.",
-                        .target = to_hex(chunk.id),
+                        .target = to_hex(piece.chunk),
                     }
                 };
             }
@@ -89,7 +130,7 @@ public:
           pool_{pool},
           size_bytes_{entry.size_bytes()},
           outer_stop_{std::move(stop), [this] { stop_.request_stop(); }},
-          walker_{nodes, content_of(entry), entry.size_bytes()},
+          walker_{nodes, entry},
           current_{to_bytes(entry.inline_content())} {}
 
     /// Fetches still queued see the stop and do nothing; they share what they touch.
@@ -139,10 +180,7 @@ public:
             }
             return equal;
         }
-        if (!id_hash_) {
-            id_hash_.emplace(engine_.keys.chunk_id_hash().clone());
-        }
-        if (chunk_id(*id_hash_, BlobType::kDataChunk, have) != ahead_.front().piece.id) {
+        if (!is_equal(ahead_.front().piece, have)) {
             return false;
         }
         drop_front();
@@ -154,9 +192,21 @@ public:
 private:
     /// A piece that was not given back yet, and perhaps is on its way.
     struct Ahead {
-        ContentTreeWalker::Child piece;
+        Piece piece;
         std::shared_ptr<Fetch> fetch = nullptr;
     };
+
+    [[nodiscard]] bool is_equal(const Piece& piece, ByteSpan have) {
+        if (piece.extent && !piece.extent->base) {
+            return is_zero(have);
+        }
+        if (!id_hash_) {
+            id_hash_.emplace(engine_.keys.chunk_id_hash().clone());
+        }
+        return piece.extent
+                   ? chunk_id(*id_hash_, BlobType::kExtent, have) == piece.extent->digest
+                   : chunk_id(*id_hash_, BlobType::kDataChunk, have) == piece.chunk;
+    }
 
     void require_whole() const {
         if (given_bytes_ != size_bytes_) {
@@ -248,7 +298,7 @@ private:
     const std::uint64_t size_bytes_;
     std::stop_source stop_;
     std::stop_callback<std::function<void()>> outer_stop_;
-    ContentTreeWalker walker_;
+    PieceWalker walker_;
     bool walked_ = false;
     std::deque<Ahead> ahead_;
     std::size_t fetching_ = 0;          // Of ahead_.

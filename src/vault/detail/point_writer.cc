@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace holdfast::vault {
 
@@ -11,13 +12,11 @@ namespace {
 
 constexpr std::size_t kStreamNameMax = 4096;
 constexpr std::size_t kMetadataMax = 4 * kMiB;
+/// Large enough that lists and requests are few, small enough that a restore or a changed page
+/// reads little too much (docs/decisions/0015).
+constexpr std::uint64_t kExtentBytes = kMiB;
 /// Streams this short ask the index; longer ones are worth opening the parent's.
 constexpr std::uint64_t kParentWorthChunks = 4;
-/// Of the parent's chunks, those that far behind and ahead of the same position are kept:
-/// insertions and deletions up to about 256 MiB stay within.
-constexpr std::uint64_t kWindowAhead = 256;
-constexpr std::size_t kWindowMax = 768;
-
 template <std::size_t N>
 std::string text_of(const std::array<std::byte, N>& bytes) {
     return std::string{as_text(bytes)};
@@ -55,70 +54,6 @@ void require_stream_info(const StreamInfo& info) {
 
 }  // namespace
 
-// ---- Parent ----
-
-std::shared_ptr<ParentChunks> ParentChunks::open(
-    Engine& engine, const ParentPoint& parent, std::string_view stream, std::stop_token stop
-) {
-    const NodeSource source = [&engine, stop](BlobType type, const ChunkId& id) {
-        return engine.blobs.read(type, id, stop);
-    };
-    std::optional<format::StreamEntry> found;
-    try {
-        walk_directory(source, parent.streams, stream, [&](const format::StreamEntry& entry) {
-            if (entry.name() == stream) {
-                found = entry;
-            }
-            return false;
-        });
-        if (!found || !found->has_content()) {
-            return nullptr;
-        }
-        return std::shared_ptr<ParentChunks>{
-            new ParentChunks{ContentTreeWalker{source, content_of(*found), found->size_bytes()}}
-        };
-    } catch (const Error& error) {
-        if (error.kind() != ErrorKind::kVaultCorrupt) {
-            throw;
-        }
-        log_warning(
-            "The parent of a new recovery point is damaged; it is not used as one.",
-            {{"point", parent.id.to_string()}, {"problem", error.what()}}
-        );
-        return nullptr;
-    }
-}
-
-void ParentChunks::advance_to(std::uint64_t chunk) {
-    while (!ended_ && read_ < chunk + kWindowAhead) {
-        std::optional<ContentTreeWalker::Child> child;
-        try {
-            child = walker_.next();
-        } catch (const Error& error) {
-            if (error.kind() != ErrorKind::kVaultCorrupt) {
-                throw;
-            }
-        }
-        if (!child) {
-            ended_ = true;
-            return;
-        }
-        ++read_;
-        const std::lock_guard lock{mutex_};
-        window_.push_back(chunk_key(child->id));
-        known_.insert(window_.back());
-        if (window_.size() > kWindowMax) {
-            known_.erase(window_.front());
-            window_.pop_front();
-        }
-    }
-}
-
-bool ParentChunks::contains(const ChunkId& id) const {
-    const std::lock_guard lock{mutex_};
-    return known_.contains(chunk_key(id));
-}
-
 // ---- One stream ----
 
 class StreamWriterImpl final : public StreamWriter {
@@ -136,6 +71,10 @@ public:
         HOLDFAST_CHECK(!closed_);
         point_.read_bytes_ += bytes.size();
         stream_->size_bytes += bytes.size();
+        if (stream_->extent_log2 != 0) {
+            write_pages(bytes);
+            return;
+        }
         while (!bytes.empty()) {
             // In pieces that stay in the cache between looking at them and copying them.
             constexpr std::size_t kPieceBytes = 64 * kKiB;
@@ -165,6 +104,20 @@ public:
     static constexpr std::uint64_t kAbandoned = std::uint64_t{1} << 63;
 
 private:
+    void write_pages(ByteSpan bytes) {
+        const std::size_t extent_bytes = std::size_t{1} << stream_->extent_log2;
+        while (!bytes.empty()) {
+            // Cut when more comes, so that a small stream can stand in the directory.
+            if (task_ && task_->size == extent_bytes) {
+                cut();
+            }
+            const std::size_t room = extent_bytes - (task_ ? task_->size : 0);
+            const ByteSpan piece = bytes.first(std::min(bytes.size(), room));
+            append(piece);
+            bytes = bytes.subspan(piece.size());
+        }
+    }
+
     void append(ByteSpan bytes) {
         if (!task_) {
             task_ = point_.blobs_.new_task();
@@ -180,10 +133,14 @@ private:
     /// A tiny stream takes a tiny buffer; a second step takes the largest chunk there can be.
     /// Memory that is not touched is not resident.
     void grow(std::size_t needed) {
-        const std::size_t largest = chunker_.parameters().bytes_max;
+        const std::size_t largest = stream_->extent_log2 != 0
+                                        ? std::size_t{1} << stream_->extent_log2
+                                        : chunker_.parameters().bytes_max;
         constexpr std::size_t kFirst = 128 * kKiB;
         Buffer larger;
-        larger.reserve(needed <= kFirst && task_->size == 0 ? kFirst : largest);
+        larger.reserve(
+            needed <= kFirst && task_->size == 0 ? std::min(kFirst, largest) : largest
+        );
         std::copy_n(task_->buffer.data(), task_->size, larger.data());
         task_->buffer = std::move(larger);
     }
@@ -191,7 +148,7 @@ private:
     void cut() {
         BlobTask task = std::move(*task_);
         task_.reset();
-        point_.submit_chunk(stream_, std::move(task));
+        point_.submit_piece(stream_, std::move(task));
     }
 
     PointWriterImpl& point_;
@@ -211,7 +168,8 @@ PointWriterImpl::PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_t
       blobs_{engine, setup_.session->view(), stop},
       node_sink_{[this](BlobType type, std::string_view bytes) {
           return blobs_.submit_node(type, bytes);
-      }} {
+      }},
+      parent_{engine, setup_.parent, blobs_.stop_token()} {
     other_stored_bytes_ += setup_.session->record_bytes();
 }
 
@@ -238,10 +196,12 @@ std::unique_ptr<StreamWriter> PointWriterImpl::open_stream(StreamInfo info) {
         }
     }
     finish_identified_streams();
+    auto stream = std::make_shared<Stream>(std::move(info), node_sink_);
+    if (stream->info.layout == StreamLayout::kPages) {
+        choose_extents(*stream);
+    }
     ++open_streams_;
-    return std::make_unique<StreamWriterImpl>(
-        *this, std::make_shared<Stream>(std::move(info), node_sink_)
-    );
+    return std::make_unique<StreamWriterImpl>(*this, std::move(stream));
 }
 
 WriteProgress PointWriterImpl::progress() const {
@@ -254,45 +214,91 @@ WriteProgress PointWriterImpl::progress() const {
     };
 }
 
-void PointWriterImpl::submit_chunk(const std::shared_ptr<Stream>& stream, BlobTask task) {
-    const std::uint64_t number = stream->submitted++;
-    if (number == kParentWorthChunks && setup_.parent) {
-        stream->parent =
-            ParentChunks::open(engine_, *setup_.parent, stream->info.name, blobs_.stop_token());
+/// As long as the parent's, so that each has a counterpart there; else by the size to come.
+void PointWriterImpl::choose_extents(Stream& stream) {
+    setup_.require_extents();
+    stream.parent_extents = ParentExtents::open(parent_, stream.info.name);
+    const std::uint64_t configured = engine_.options.extent_bytes;
+    const auto log2 = std::bit_width(configured > 0 ? configured : kExtentBytes) - 1;
+    stream.extent_log2 = stream.parent_extents
+                             ? stream.parent_extents->extent_log2()
+                             : std::clamp(
+                                   static_cast<std::uint32_t>(log2), kExtentLog2Min, kExtentLog2Max
+                               );
+}
+
+void PointWriterImpl::prepare_chunk(
+    const std::shared_ptr<Stream>& stream, BlobTask& task, std::uint64_t number
+) {
+    if (number == kParentWorthChunks) {
+        stream->parent = ParentChunks::open(parent_, stream->info.name);
     }
     if (stream->parent) {
         stream->parent->advance_to(number);
         task.known = [parent = stream->parent](const ChunkId& id) { return parent->contains(id); };
     }
-    {
-        const std::lock_guard lock{stream->mutex};
-        stream->pending.push_back({.id = {}, .bytes = task.size});
-    }
     task.type = BlobType::kDataChunk;
     task.on_id = [stream, number](const ChunkId& id) {
         {
             const std::lock_guard lock{stream->mutex};
-            stream->pending[number - stream->consumed].id = id;
+            Stream::Piece& piece = stream->pending[number - stream->consumed];
+            piece.id = id;
+            piece.identified = true;
         }
         stream->identified.notify_all();
     };
+}
+
+void PointWriterImpl::prepare_extent(
+    const std::shared_ptr<Stream>& stream, BlobTask& task, std::uint64_t number
+) {
+    task.type = BlobType::kExtent;
+    if (stream->parent_extents) {
+        task.parent = stream->parent_extents->next();
+    }
+    task.on_extent = [stream, number](const Extent& extent) {
+        {
+            const std::lock_guard lock{stream->mutex};
+            Stream::Piece& piece = stream->pending[number - stream->consumed];
+            piece.extent = extent;
+            piece.identified = true;
+        }
+        stream->identified.notify_all();
+    };
+}
+
+void PointWriterImpl::submit_piece(const std::shared_ptr<Stream>& stream, BlobTask task) {
+    const std::uint64_t number = stream->submitted++;
+    if (stream->extent_log2 != 0) {
+        prepare_extent(stream, task, number);
+    } else {
+        prepare_chunk(stream, task, number);
+    }
+    {
+        const std::lock_guard lock{stream->mutex};
+        stream->pending.push_back({.bytes = task.size});
+    }
     blobs_.submit(std::move(task));
     grow_tree(*stream);
 }
 
 void PointWriterImpl::grow_tree(Stream& stream) {
     for (;;) {
-        Stream::Chunk chunk;
+        Stream::Piece piece;
         {
             const std::lock_guard lock{stream.mutex};
-            if (stream.pending.empty() || !stream.pending.front().id) {
+            if (stream.pending.empty() || !stream.pending.front().identified) {
                 return;
             }
-            chunk = stream.pending.front();
+            piece = std::move(stream.pending.front());
             stream.pending.pop_front();
             ++stream.consumed;
         }
-        stream.tree.add(*chunk.id, chunk.bytes);
+        if (stream.extent_log2 != 0) {
+            stream.extents.add(piece.extent);
+        } else {
+            stream.tree.add(piece.id, piece.bytes);
+        }
     }
 }
 
@@ -312,11 +318,7 @@ void PointWriterImpl::finish_identified_streams() {
             const std::lock_guard lock{mutex_};
             const auto found = std::find_if(closed_.begin(), closed_.end(), [](const auto& stream) {
                 const std::lock_guard stream_lock{stream->mutex};
-                return std::all_of(
-                    stream->pending.begin(),
-                    stream->pending.end(),
-                    [](const Stream::Chunk& chunk) { return chunk.id.has_value(); }
-                );
+                return stream->all_identified();
             });
             if (found == closed_.end()) {
                 return;
@@ -340,6 +342,8 @@ void PointWriterImpl::finish_stream(Stream& stream) {
     }
     entry.set_size_bytes(stream.size_bytes);
     entry.set_inline_content(stream.inline_content);
+    entry.set_extent_log2(stream.extent_log2);
+    stream.extents.finish(entry);
     if (const auto root = stream.tree.finish()) {
         entry.mutable_content()->set_id(text_of(root->id));
         entry.mutable_content()->set_level(root->level);
@@ -351,11 +355,7 @@ void PointWriterImpl::finish_stream(Stream& stream) {
 void PointWriterImpl::wait_identified(Stream& stream) {
     std::unique_lock lock{stream.mutex};
     const bool done = stream.identified.wait(lock, blobs_.stop_token(), [&stream] {
-        return std::all_of(
-            stream.pending.begin(),
-            stream.pending.end(),
-            [](const Stream::Chunk& chunk) { return chunk.id.has_value(); }
-        );
+        return stream.all_identified();
     });
     if (!done) {
         lock.unlock();

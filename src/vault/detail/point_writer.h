@@ -3,9 +3,11 @@
 #include "base/error.h"
 #include "vault/detail/blob_writer.h"
 #include "vault/detail/manifest.h"
+#include "vault/detail/parent.h"
 #include "vault/detail/session.h"
 #include "vault/vault.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -20,42 +22,13 @@
 
 namespace holdfast::vault {
 
-/// The committed point that a new one is like.
-struct ParentPoint {
-    PointId id;
-    std::optional<ContentRef> streams;
-};
-
 /// What a session is bound to. `on_committed` hears of the new point before commit() returns.
 struct SessionSetup {
     BeginPoint begin;
     std::unique_ptr<Session> session;  ///< Announced, with its point.
     std::optional<ParentPoint> parent;
+    std::function<void()> require_extents;  ///< Before the first extent.
     std::function<void(const PointSummary&)> on_committed;
-};
-
-/// The chunks of the parent's stream of the same name, around the position that is being written:
-/// answers most questions of an unchanged stream without a look at the index. A worker asks while
-/// the caller's thread moves it on.
-class ParentChunks {
-public:
-    /// Nothing when the parent has no such stream, or cannot be read.
-    [[nodiscard]] static std::shared_ptr<ParentChunks> open(
-        Engine& engine, const ParentPoint& parent, std::string_view stream, std::stop_token stop
-    );
-    /// Reads on until the chunks around position `chunk` are known. Called by one thread.
-    void advance_to(std::uint64_t chunk);
-    [[nodiscard]] bool contains(const ChunkId& id) const;
-
-private:
-    explicit ParentChunks(ContentTreeWalker walker) : walker_{std::move(walker)} {}
-
-    ContentTreeWalker walker_;
-    std::uint64_t read_ = 0;
-    bool ended_ = false;
-    mutable std::mutex mutex_;
-    std::deque<ChunkKey> window_;  // Guarded by mutex_.
-    ChunkKeySet known_;            // Those of the window. Guarded by mutex_.
 };
 
 class PointWriterImpl final : public PointWriter {
@@ -75,25 +48,42 @@ private:
     /// order; the tree over them grows in order, on the callers' threads.
     struct Stream {
         Stream(StreamInfo stream_info, const NodeSink& sink)
-            : info{std::move(stream_info)}, tree{sink} {}
-        struct Chunk {
-            std::optional<ChunkId> id;
+            : info{std::move(stream_info)}, tree{sink}, extents{sink} {}
+        /// A chunk or an extent.
+        struct Piece {
+            bool identified = false;
+            ChunkId id{};   // Of a chunk.
+            Extent extent;  // Of a stream of pages.
             std::size_t bytes = 0;
         };
         const StreamInfo info;
+        std::uint32_t extent_log2 = 0;  // 0: not of pages. Set before the first byte.
         ContentTreeBuilder tree;       // Of the caller's thread, or of whoever finishes the stream.
+        ExtentListBuilder extents;     // Likewise.
         std::uint64_t size_bytes = 0;  // Likewise.
         std::string inline_content;    // Likewise.
         std::uint64_t submitted = 0;   // Likewise.
-        std::shared_ptr<ParentChunks> parent;  // Likewise.
+        std::shared_ptr<ParentChunks> parent;         // Likewise.
+        std::optional<ParentExtents> parent_extents;  // Likewise.
 
         std::mutex mutex;
         std::condition_variable_any identified;
-        std::deque<Chunk> pending;   // Guarded by mutex.
-        std::uint64_t consumed = 0;  // Chunks taken off pending. Guarded by mutex.
+        std::deque<Piece> pending;   // Guarded by mutex.
+        std::uint64_t consumed = 0;  // Pieces taken off pending. Guarded by mutex.
+
+        [[nodiscard]] bool all_identified() const {  // REQUIRES: mutex held.
+            return std::all_of(pending.begin(), pending.end(), [](const Piece& piece) {
+                return piece.identified;
+            });
+        }
     };
 
-    void submit_chunk(const std::shared_ptr<Stream>& stream, BlobTask task);
+    void choose_extents(Stream& stream);
+    void submit_piece(const std::shared_ptr<Stream>& stream, BlobTask task);
+    void prepare_chunk(const std::shared_ptr<Stream>& stream, BlobTask& task, std::uint64_t number);
+    void prepare_extent(
+        const std::shared_ptr<Stream>& stream, BlobTask& task, std::uint64_t number
+    );
     void grow_tree(Stream& stream);
     void close_stream(const std::shared_ptr<Stream>& stream);
     void finish_stream(Stream& stream);
@@ -113,6 +103,7 @@ private:
     const PointGroup group_;
     BlobWriter blobs_;
     const NodeSink node_sink_;
+    ParentDirectory parent_;
     std::atomic<std::uint64_t> read_bytes_ = 0;
     std::atomic<std::uint64_t> other_stored_bytes_ = 0;  // Session, manifest.
     std::atomic<std::uint64_t> open_streams_ = 0;

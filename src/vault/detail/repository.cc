@@ -188,11 +188,14 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
     const BeginPoint& begin, std::stop_token stop
 ) {
     const PointGroup group = engine_.keys.point_group(begin.instance_id);
-    SessionSetup setup{.begin = begin, .session = {}, .parent = {}, .on_committed = {}};
+    SessionSetup setup{
+        .begin = begin, .session = {}, .parent = {}, .require_extents = {}, .on_committed = {}
+    };
     // First of all: what the session looks at from here on stays until it has ended.
     setup.session = std::make_unique<Session>(
         engine_, SessionPoint{.group = group, .id = PointId::random()}, stop
     );
+    setup.require_extents = [this, stop] { require_feature(kFeatureExtents, stop); };
     engine_.index.refresh(stop);
     engine_.index.distrust_missing_packs(stop);
     share_distrust(stop);

@@ -29,6 +29,8 @@ struct RepositoryConfig {
 
 /// Writers and the collector know of condemned packs (docs/format.md 6).
 inline constexpr std::string_view kFeatureCollect = "collect";
+/// Streams of pages (docs/format.md 8).
+inline constexpr std::string_view kFeatureExtents = "extents";
 
 class RepositoryImpl final : public Repository {
 public:

@@ -1,6 +1,7 @@
 #include "vault/testing/vault_testing.h"
 
 #include <algorithm>
+#include <atomic>
 #include <random>
 
 namespace holdfast::vault::testing {
@@ -73,15 +74,21 @@ BeginPoint begin_point(std::string_view instance_id) {
 PointSummary write_point(Repository& repository, const Streams& streams, const BeginPoint& begin) {
     const auto writer = repository.begin_point(begin, {});
     for (const auto& [name, bytes] : streams) {
-        const auto stream = writer->open_stream({.name = name, .kind = "table-data"});
+        const auto stream = writer->open_stream(
+            {.name = name,
+             .kind = "table-data",
+             .layout = name.starts_with(kPagesPrefix) ? StreamLayout::kPages : StreamLayout::kBytes,
+             .size_hint_bytes = bytes.size()}
+        );
         constexpr std::size_t kPiece = 70'001;
         for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
             stream->write(ByteSpan{bytes}.subspan(at, std::min(kPiece, bytes.size() - at)));
         }
         stream->close();
     }
+    static std::atomic<int> later = 60;  // So that the newest point is the one written last.
     return writer->commit(
-        {.completed_at = instant(60), .expires_at = {}, .metadata_json = "{}"}, {}
+        {.completed_at = instant(later++), .expires_at = {}, .metadata_json = "{}"}, {}
     );
 }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 // Shared by the tests of the vault and of what stands on it: data by seed, whole backups in a line.
 
@@ -32,6 +33,9 @@ using Streams = std::map<std::string, Bytes>;
 /// Seconds since a fixed day.
 [[nodiscard]] Instant instant(int seconds);
 [[nodiscard]] BeginPoint begin_point(std::string_view instance_id = kInstanceId);
+
+/// Streams whose names begin so are written as pages.
+inline constexpr std::string_view kPagesPrefix = "pages/";
 
 /// Writes `streams` as one point, in odd-sized pieces.
 PointSummary write_point(
