@@ -4,7 +4,7 @@
 set -euo pipefail
 build=(
     g++ cmake ninja-build pkg-config protobuf-compiler
-    libboost1.81-dev libcjose-dev libfmt-dev libhowardhinnant-date-dev libjansson-dev libpq-dev libprotobuf-dev
+    libboost1.81-dev libcjose-dev libcurl4-openssl-dev libfmt-dev libhowardhinnant-date-dev libjansson-dev libpq-dev libprotobuf-dev
     libsodium-dev libspdlog-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libsystemd-dev libtomlplusplus-dev
     libzstd-dev nlohmann-json3-dev
     tzdata

@@ -3,6 +3,7 @@
 
 #include "catalog/records.h"
 
+#include "catalog/alert_records.h"
 #include "catalog/catalog_traits.h"
 
 namespace nlohmann {
@@ -296,6 +297,39 @@ HOLDFAST_RECORD_JSON(
     etag
 )
 HOLDFAST_RECORD_JSON(PolicyVersionRecord, policy_id, version, properties, created_at)
+HOLDFAST_RECORD_JSON(
+    AlertRecord,
+    id,
+    kind,
+    severity,
+    security,
+    scope,
+    dedup_key,
+    title,
+    message,
+    actions,
+    details,
+    count,
+    earlier_unsent,
+    last_at,
+    state,
+    deliveries,
+    created_at,
+    modified_at,
+    etag
+)
+HOLDFAST_RECORD_JSON(
+    AlertMuteRecord,
+    id,
+    kind,
+    scope,
+    reason,
+    until,
+    created_by,
+    created_at,
+    modified_at,
+    etag
+)
 HOLDFAST_RECORD_JSON(
     AuditRecord,
     sequence,

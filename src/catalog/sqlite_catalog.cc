@@ -38,6 +38,8 @@ constexpr TableRow kTables[] = {
     {"policy_versions", TableRow::Exported::kYes},
     {"role_definitions", TableRow::Exported::kYes},
     {"signing_keys", TableRow::Exported::kYes},
+    {"alert_mutes", TableRow::Exported::kYes},
+    {"alerts", TableRow::Exported::kNo},
     {"points", TableRow::Exported::kNo},
     {"jobs", TableRow::Exported::kNo},
     {"operations", TableRow::Exported::kNo},
@@ -160,9 +162,14 @@ void migrate_to_3(SQLite::Database& database) {
     create_tables(database, {"signing_keys", "role_definitions"});
 }
 
+/// The outbox of alerts.
+void migrate_to_4(SQLite::Database& database) {
+    create_tables(database, {"alerts", "alert_mutes"});
+}
+
 using Migration = void (*)(SQLite::Database&);
 // Entry n brings version n to n + 1. Never edited once released: only appended to.
-constexpr Migration kMigrations[] = {migrate_to_1, migrate_to_2, migrate_to_3};
+constexpr Migration kMigrations[] = {migrate_to_1, migrate_to_2, migrate_to_3, migrate_to_4};
 
 void migrate(SQLite::Database& database) {
     const int found = database.execAndGet("PRAGMA user_version").getInt();

@@ -12,9 +12,10 @@ import re
 import sys
 
 # From the bottom up: a folder may include those before it. protection does no I/O and sees base alone.
-LAYERS = ["base", "postgres", "vault", "catalog", "protection", "jobs", "control", "cli", "web"]
+LAYERS = ["base", "postgres", "vault", "catalog", "protection", "alerts", "jobs", "control", "cli", "web"]
 ALLOWED = {folder: set(LAYERS[: index + 1]) for index, folder in enumerate(LAYERS)}
 ALLOWED["protection"] = {"base", "protection"}
+ALLOWED["alerts"] = {"base", "catalog", "alerts"}
 ALLOWED["vault"] = {"base", "vault"}
 ALLOWED["postgres"] = {"base", "postgres"}
 
