@@ -40,12 +40,12 @@ bool is_node(BlobType type) noexcept {
     switch (type) {
         case BlobType::kDataChunk:
         case BlobType::kExtent:
-        case BlobType::kPageHashes:
         case BlobType::kPageDelta:
             return false;
         case BlobType::kNone:
         case BlobType::kTreeNode:
         case BlobType::kDirectoryNode:
+        case BlobType::kExtentList:
             return true;
     }
     return true;
