@@ -128,13 +128,14 @@ public:
 /// was stored stays as unreferenced data for a later backup to use or for the collector to remove.
 ///
 /// Threads: several streams may be written at once, each by one thread; the other methods are safe
-/// from any thread. Memory: about 64 MiB, whatever the size of the data.
+/// from any thread. Memory: about 100 MiB, whatever the size of the data and the number of streams.
 class PointWriter {
 public:
     virtual ~PointWriter() = default;
     [[nodiscard]] virtual PointId id() const noexcept = 0;
     /// REQUIRES: no stream of that name in this point yet. Throws kInvalidInput for a bad or
-    /// repeated name. The writer must not outlive the PointWriter.
+    /// repeated name (a name that came long before is found by commit() at the latest). The writer
+    /// must not outlive the PointWriter.
     [[nodiscard]] virtual std::unique_ptr<StreamWriter> open_stream(StreamInfo info) = 0;
     [[nodiscard]] virtual WriteProgress progress() const = 0;
     /// When this returns, the recovery point exists and survives power loss. REQUIRES: every stream
@@ -336,6 +337,9 @@ struct OpenOptions {
     /// Length of the extents of streams of pages that the parent does not have: a power of two from
     /// 64 KiB to 4 MiB. 0: what suits the stream.
     std::uint64_t extent_bytes = 0;
+    /// Of a point being written: the entries of so much are held in memory, those of more in a
+    /// file without a name in the temporary directory, sealed.
+    std::uint64_t entry_memory_bytes = 16 * kMiB;
     /// Bound of the memory held for looking up chunks.
     std::uint64_t index_cache_bytes = 24 * kMiB;
     /// Who writes (vault/session_owner.h); must outlive the repository. None: an owner of its own,

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t kStreamNameMax = 4096;
 constexpr std::size_t kMetadataMax = 4 * kMiB;
+/// To find most repeated names at once; some megabytes.
+constexpr std::size_t kNamesKept = 32 * 1024;
 /// Large enough that lists and requests are few, small enough that a restore or a changed page
 /// reads little too much (docs/decisions/0015).
 constexpr std::uint64_t kExtentBytes = kMiB;
@@ -169,7 +171,8 @@ PointWriterImpl::PointWriterImpl(Engine& engine, SessionSetup setup, std::stop_t
       node_sink_{[this](BlobType type, std::string_view bytes) {
           return blobs_.submit_node(type, bytes);
       }},
-      parent_{engine, setup_.parent, blobs_.stop_token()} {
+      parent_{engine, setup_.parent, blobs_.stop_token()},
+      entries_{engine.options.entry_memory_bytes} {
     other_stored_bytes_ += setup_.session->record_bytes();
 }
 
@@ -183,6 +186,9 @@ std::unique_ptr<StreamWriter> PointWriterImpl::open_stream(StreamInfo info) {
     std::sort(info.attributes.begin(), info.attributes.end());
     {
         const std::lock_guard lock{mutex_};
+        if (names_.size() >= kNamesKept) {
+            names_.clear();  // commit() finds what was repeated since.
+        }
         if (!names_.insert(info.name).second) {
             throw Error{
                 ErrorKind::kInvalidInput,
@@ -348,8 +354,7 @@ void PointWriterImpl::finish_stream(Stream& stream) {
         entry.mutable_content()->set_id(text_of(root->id));
         entry.mutable_content()->set_level(root->level);
     }
-    const std::lock_guard lock{mutex_};
-    entries_.push_back(std::move(entry));
+    entries_.add(entry);
 }
 
 void PointWriterImpl::wait_identified(Stream& stream) {
@@ -366,7 +371,6 @@ void PointWriterImpl::wait_identified(Stream& stream) {
 
 std::optional<ContentRef> PointWriterImpl::write_directory(std::uint64_t& stream_count) {
     std::list<std::shared_ptr<Stream>> waiting;
-    std::vector<format::StreamEntry> entries;
     {
         const std::lock_guard lock{mutex_};
         waiting = std::exchange(closed_, {});
@@ -375,18 +379,11 @@ std::optional<ContentRef> PointWriterImpl::write_directory(std::uint64_t& stream
         wait_identified(*stream);
         finish_stream(*stream);
     }
-    {
-        const std::lock_guard lock{mutex_};
-        entries = std::exchange(entries_, {});
-    }
-    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
-        return a.name() < b.name();
-    });
-    stream_count = entries.size();
     DirectoryBuilder directory{node_sink_};
-    for (format::StreamEntry& entry : entries) {
+    entries_.merge([&](format::StreamEntry entry) {
+        ++stream_count;
         directory.add(std::move(entry));
-    }
+    });
     return directory.finish();
 }
 

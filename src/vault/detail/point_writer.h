@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "vault/detail/blob_writer.h"
+#include "vault/detail/entry_runs.h"
 #include "vault/detail/manifest.h"
 #include "vault/detail/parent.h"
 #include "vault/detail/session.h"
@@ -109,9 +110,9 @@ private:
     std::atomic<std::uint64_t> open_streams_ = 0;
 
     std::mutex mutex_;
-    std::set<std::string> names_;                // Guarded by mutex_.
+    std::set<std::string> names_;                // The last ones. Guarded by mutex_.
     std::list<std::shared_ptr<Stream>> closed_;  // Not finished yet. Guarded by mutex_.
-    std::vector<format::StreamEntry> entries_;   // Guarded by mutex_.
+    EntryRuns entries_;                          // Of finished streams.
 };
 
 /// The stored record of an outcome. Pure but for sealing.
