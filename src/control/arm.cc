@@ -13,7 +13,11 @@ namespace {
 Json details_of(const Error& error) {
     Json details = Json::array();
     for (const ErrorDetail& detail : error.text().details) {
-        Json entry{{"code", detail.code}, {"message", detail.message}};
+        // Without a code of its own (a connection that never was has no SQLSTATE) the error's.
+        Json entry{
+            {"code", detail.code.empty() ? std::string{error.code()} : detail.code},
+            {"message", detail.message}
+        };
         if (!detail.target.empty()) {
             entry["target"] = detail.target;
         }

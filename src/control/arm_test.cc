@@ -177,6 +177,20 @@ TEST(UserFacingError, has_the_shape_that_jobs_show) {
         "properties":{"ActivityId":"abc","SQLSTATE":"08006"}})"));
 }
 
+TEST(ErrorObject, gives_every_detail_a_code) {
+    const Error error{
+        ErrorKind::kServerAuthFailed,
+        ErrorText{
+            .message = "refused",
+            .details = {{.code = "28P01", .message = "a"}, {.code = "", .message = "b"}},
+        }
+    };
+    const Json object = error_object(error, "");
+    EXPECT_EQ(object["details"][0]["code"], "28P01");
+    EXPECT_EQ(object["details"][1]["code"], object["code"]);
+    EXPECT_FALSE(error_object(Error{ErrorKind::kInternal, "x"}, "").contains("details"));
+}
+
 TEST(UrlPath, escapes_each_segment) {
     EXPECT_EQ(url_path("/subscriptions/a b/x"), "/subscriptions/a%20b/x");
     EXPECT_EQ(url_path("//a//b/"), "/a/b");

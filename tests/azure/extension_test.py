@@ -299,6 +299,14 @@ class Commands(unittest.TestCase):
         self.assertEqual(self.az("provider", "show", "-n", "microsoft.dataprotection")["registrationState"], "Registered")
         self.assertIn("West US", [one["displayName"] for one in self.az("account", "list-locations")])
 
+    def test_az_shows_registered_servers(self):
+        self.database("listed")
+        server = self.az("postgres", "flexible-server", "show", "-g", "ossrg", "-n", SERVER)
+        self.assertEqual((server["id"], server["state"], server["fullyQualifiedDomainName"]), (self.server_id, "Ready", "127.0.0.1"))
+        self.assertEqual([one["name"] for one in self.az("postgres", "flexible-server", "list")], [SERVER])
+        names = [one["name"] for one in self.az("postgres", "flexible-server", "db", "list", "-g", "ossrg", "-s", SERVER)]
+        self.assertIn("listed", names)
+
     def test_lookups_of_other_providers(self):
         """What `update-msi-permissions` asks for a single server, and `az keyvault show`, `az storage account show`."""
         base = f"/subscriptions/{self.extension.subscription}/resourceGroups/default/providers"

@@ -185,7 +185,9 @@ class Identity(unittest.TestCase):
         self.assertEqual(client.get_secret("db-password", made.properties.version).value, "Geheim-1")
         self.assertIn("db-password", [secret.name for secret in client.list_properties_of_secrets()])
         self.assertEqual(len(list(client.list_properties_of_secret_versions("db-password"))), 2)
-        self.assertEqual(client.begin_delete_secret("db-password").result().name, "db-password")
+        deletion = client.begin_delete_secret("db-password")
+        deletion.wait(30)  # Not for a deleted secret to show up: it is gone.
+        self.assertEqual((deletion.done(), deletion.result().name), (True, "db-password"))
         self.assertNotIn("db-password", [secret.name for secret in client.list_properties_of_secrets()])
 
     def test_secrets_by_sdk_of_the_default_vault(self):

@@ -199,11 +199,8 @@ Reply delete_secret(const RequestContext& context) {
         bundle = secret_bundle(context, *record);
         context.services.secrets.remove(transaction, store_of(context), name);
     });
-    // Gone at once: this store keeps no deleted secrets.
-    const std::int64_t now = unix_seconds(context.services.clock.now());
-    bundle["deletedDate"] = now;
-    bundle["scheduledPurgeDate"] = now;
-    bundle["recoveryId"] = fmt::format("{}/deletedsecrets/{}", context.base_url, name);
+    // Gone at once: this store keeps no deleted secrets. With a recoveryId, clients would wait
+    // until the secret shows up among those.
     return Reply::ok(std::move(bundle));
 }
 
