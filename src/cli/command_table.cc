@@ -18,6 +18,8 @@ constexpr std::array kGroups{
     Group{"ad sp", "Service principals: programs that log in with a secret."},
     Group{"ad sp credential", "The secrets of a service principal."},
     Group{"ad user", "Users: people who log in with a password."},
+    Group{"alert", "Alerts: what was raised, who was told."},
+    Group{"alert mute", "Rules by which alerts are recorded and not sent."},
     Group{"audit", "The audit trail: who did what."},
     Group{"clock", "The server's clock."},
     Group{"completion", "Shell completion."},

@@ -1,5 +1,6 @@
 #include "control/config.h"
 
+#include "alerts/outbox.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/text.h"
@@ -295,6 +296,44 @@ void set_issuers(Config& config, const Setting& setting) {
     }
 }
 
+/// `member=value` lines, as read_config_file() makes them of a table.
+alerts::SettingMembers members_of(const std::string& lines) {
+    alerts::SettingMembers members;
+    for (const std::string& line : split(lines, '\n')) {
+        const auto equals = line.find('=');
+        if (equals != std::string::npos) {
+            members[line.substr(0, equals)].push_back(line.substr(equals + 1));
+        }
+    }
+    return members;
+}
+
+template <typename Channel>
+std::vector<Channel> channels_of(
+    const Setting& setting, Channel (*parse)(const alerts::SettingMembers&)
+) {
+    std::vector<Channel> out;
+    for (const std::string& value : setting.values) {
+        try {
+            out.push_back(parse(members_of(value)));
+        } catch (const Error& error) {
+            refuse(setting, error.what());
+        }
+    }
+    return out;
+}
+
+void set_muted(Config& config, const Setting& setting) {
+    for (const std::string& kind : setting.values) {
+        try {
+            (void)alerts::require_mutable(kind, setting.key);
+        } catch (const Error& error) {
+            refuse(setting, error.what());
+        }
+    }
+    config.alerts.mute = setting.values;
+}
+
 void set_log_level_of(Config& config, const Setting& setting) {
     const std::map<std::string_view, LogLevel> levels{
         {"debug", LogLevel::kDebug},
@@ -541,6 +580,50 @@ const std::vector<Key>& keys() {
          "Validations create the role assignments that a vault's identity lacks, where the caller "
          "may assign roles.",
          [](Config& c, const Setting& s) { c.identity.auto_grant = flag_of(s); }},
+        {"alerts.webhooks",
+         "tables",
+         "",
+         "`[[alerts.webhooks]]` with `name`, `url` (https; http to a loopback address only) and if "
+         "wanted `secret_file` or `secret_uri` (the key of the signature) and `ca_file`: where "
+         "alerts are posted to. No other host is ever contacted. In the file only.",
+         [](Config& c, const Setting& s) {
+             c.alerts.webhooks = channels_of(s, &alerts::webhook_from);
+         },
+         true},
+        {"alerts.emails",
+         "tables",
+         "",
+         "`[[alerts.emails]]` with `name`, `host`, `from`, `to` and if wanted `port` (587, 465 with "
+         "tls), `security` (`starttls`, `tls`; `none` to a loopback address only), `user` with "
+         "`password_file` or `password_uri`, `ca_file`: who gets alerts by mail. In the file only.",
+         [](Config& c, const Setting& s) { c.alerts.emails = channels_of(s, &alerts::email_from); },
+         true},
+        {"alerts.window",
+         "duration",
+         "1h",
+         "The same event on the same resource within it is one alert, with a count.",
+         [](Config& c, const Setting& s) { c.alerts.window = duration_of(s); }},
+        {"alerts.no_point_hours",
+         "number",
+         "0",
+         "Alert when an instance has had no good recovery point for so many hours; 0: twice the "
+         "time between two runs of its policy.",
+         [](Config& c, const Setting& s) {
+             c.alerts.no_point_after = std::chrono::hours{integer_of(s, {0, 24 * 366})};
+         }},
+        {"alerts.mute",
+         "list",
+         "",
+         "Kinds of alerts that are recorded and not sent, like `JobFailed`. Those of security "
+         "cannot be muted.",
+         &set_muted,
+         true},
+        {"log.access_file",
+         "path",
+         "",
+         "One JSON line per request goes into this file (0640), opened again at SIGHUP. Empty: "
+         "requests are lines of the log on standard error.",
+         [](Config& c, const Setting& s) { c.log.access_file = path_of(s); }},
         {"log.level", "word", "info", "debug, info, warning or error.", &set_log_level_of},
     };
     return table;
@@ -743,6 +826,18 @@ void check_whole(const Config& config) {
                 );
             }
         }
+    }
+    std::set<std::string> channels;
+    const auto take_name = [&](const std::string& key, const std::string& name) {
+        if (!channels.insert(name).second) {
+            refuse_key(key, fmt::format("the name '{}' is given twice.", name));
+        }
+    };
+    for (const auto& webhook : config.alerts.webhooks) {
+        take_name("alerts.webhooks", webhook.name);
+    }
+    for (const auto& email : config.alerts.emails) {
+        take_name("alerts.emails", email.name);
     }
     if (config.jobs.max_jobs_per_server > config.jobs.max_jobs) {
         refuse_key("jobs.max_jobs_per_server", "it must not be greater than jobs.max_jobs.");

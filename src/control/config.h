@@ -1,5 +1,6 @@
 #pragma once
 
+#include "alerts/settings.h"
 #include "base/environment.h"
 #include "base/log.h"
 
@@ -116,8 +117,18 @@ struct IdentityConfig {
     std::vector<IssuerConfig> issuers;
 };
 
+/// Who is told of what happens; see src/alerts.
+struct AlertsConfig {
+    std::chrono::milliseconds window{3'600'000};
+    std::chrono::hours no_point_after{0};  ///< 0: from each instance's policy.
+    std::vector<std::string> mute;
+    std::vector<alerts::WebhookSettings> webhooks;
+    std::vector<alerts::EmailSettings> emails;
+};
+
 struct LogConfig {
     LogLevel level = LogLevel::kInfo;
+    std::filesystem::path access_file;  ///< Empty: requests go to the log itself.
 };
 
 /// What `holdfast serve` runs with. docs/operating/configuration.md is generated from the table in
@@ -132,6 +143,7 @@ struct Config {
     JobsConfig jobs;
     ServiceConfig service;
     IdentityConfig identity;
+    AlertsConfig alerts;
     LogConfig log;
     /// The file that was read; empty when there was none.
     std::filesystem::path file;

@@ -209,5 +209,46 @@ TEST_F(ConfigTest, refuses_what_other_sources_get_wrong) {
     );
 }
 
+TEST_F(ConfigTest, reads_the_channels_of_alerts) {
+    const Config config = load(R"(
+[alerts]
+window = "30m"
+no_point_hours = 30
+mute = ["JobFailed"]
+
+[[alerts.webhooks]]
+name = "chat"
+url = "https://chat.example.org/hooks?key=a=b"
+secret_file = "/etc/holdfast/hook.key"
+
+[[alerts.emails]]
+name = "dba"
+host = "smtp.example.org"
+from = "backup@example.org"
+to = ["a@example.org", "b@example.org"]
+)");
+    ASSERT_EQ(config.alerts.webhooks.size(), 1U);
+    EXPECT_EQ(config.alerts.webhooks[0].url, "https://chat.example.org/hooks?key=a=b");
+    ASSERT_EQ(config.alerts.emails.size(), 1U);
+    EXPECT_EQ(config.alerts.emails[0].to.size(), 2U);
+    EXPECT_EQ(config.alerts.window, std::chrono::minutes{30});
+    EXPECT_EQ(config.alerts.no_point_after, std::chrono::hours{30});
+}
+
+TEST_F(ConfigTest, refuses_alerts_that_would_go_wrong) {
+    EXPECT_NE(refusal("[alerts]\nmute = [\"GuardRemoved\"]\n").find("security"), std::string::npos);
+    EXPECT_NE(refusal("[alerts]\nmute = [\"Nothing\"]\n").find("no kind"), std::string::npos);
+    EXPECT_NE(
+        refusal("[[alerts.webhooks]]\nname = \"a\"\nurl = \"http://example.org/\"\n").find("https"),
+        std::string::npos
+    );
+    EXPECT_NE(
+        refusal("[[alerts.webhooks]]\nname = \"a\"\nurl = \"https://h/\"\n"
+                "[[alerts.webhooks]]\nname = \"a\"\nurl = \"https://h/\"\n")
+            .find("given twice"),
+        std::string::npos
+    );
+}
+
 }  // namespace
 }  // namespace holdfast::control

@@ -8,6 +8,7 @@
 #include "control/audit.h"
 #include "control/identity/authorize.h"
 #include "control/key_vault_names.h"
+#include "control/metrics.h"
 #include "control/operations.h"
 #include "control/services.h"
 
@@ -148,6 +149,28 @@ Error presentable(const Error& error) {
     };
 }
 
+/// What counts as a method of its own: anybody can send any word.
+std::string_view metric_method(std::string_view method) {
+    for (const std::string_view known : {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"}) {
+        if (method == known) {
+            return known;
+        }
+    }
+    return "other";
+}
+
+/// Of the body that is sent; of a JSON body, what it takes as text.
+std::uint64_t body_size(const Reply& reply) {
+    if (const auto* json = std::get_if<Json>(&reply.body)) {
+        return json->dump(-1, ' ', false, Json::error_handler_t::replace).size();
+    }
+    if (const auto* text = std::get_if<std::string>(&reply.body)) {
+        return text->size();
+    }
+    const auto* file = std::get_if<FileBody>(&reply.body);
+    return file != nullptr ? file->size : 0;
+}
+
 /// The path as it was sent, without the query, fit for a log line and for JSON.
 std::string path_only(const Request& request) {
     constexpr std::size_t kLengthMax = 2048;
@@ -219,23 +242,7 @@ Reply Dispatcher::handle(Request request) noexcept {
             );
         }
     );
-    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(
-        services_.clock.steady_now() - trace.started
-    );
-    // Probes come every few seconds and say nothing.
-    const bool probe =
-        trace.route != nullptr && trace.route->access == Access::kAnonymous && reply.status < 300;
-    log(probe ? LogLevel::kDebug : LogLevel::kInfo,
-        "request",
-        {{"method", trace.request.method},
-         {"path", path_only(trace.request)},
-         {"status", std::to_string(reply.status)},
-         {"code", trace.error_code},
-         {"principal", trace.principal.object_id},
-         {"peer", trace.request.peer_address},
-         {"ms", fmt::format("{:.1f}", static_cast<double>(took.count()) / 1000)},
-         {"request_id", trace.request.request_id},
-         {"correlation_id", trace.request.correlation_id}});
+    record(trace, reply);
     return reply;
 }
 
@@ -246,19 +253,53 @@ Reply Dispatcher::refuse(Request request, const Error& error) noexcept {
             give_ids(request);
             reply = error_reply(error, request);
             add_common_headers(request, reply);
-            log_info(
-                "request refused",
-                {{"method", request.method},
-                 {"path", path_only(request)},
-                 {"status", std::to_string(reply.status)},
-                 {"code", std::string{error.code()}},
-                 {"peer", request.peer_address},
-                 {"correlation_id", request.correlation_id}}
+            record(
+                Trace{
+                    .request = std::move(request),
+                    .started = services_.clock.steady_now(),
+                    .error_code = std::string{error.code()}
+                },
+                reply
             );
         },
         [&](const Error&) { reply = Reply::empty(500); }
     );
     return reply;
+}
+
+void Dispatcher::record(const Trace& trace, const Reply& reply) {
+    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(
+        services_.clock.steady_now() - trace.started
+    );
+    const std::string_view route =
+        trace.route != nullptr ? std::string_view{trace.route->pattern} : std::string_view{};
+    if (settings_.metrics != nullptr) {
+        settings_.metrics->request(
+            {.method = metric_method(trace.request.method),
+             .route = route,
+             .status = reply.status,
+             .took = took}
+        );
+    }
+    // Probes come every few seconds and say nothing.
+    const bool probe =
+        trace.route != nullptr && trace.route->access == Access::kAnonymous && reply.status < 300;
+    AccessLog& to = settings_.access_log != nullptr ? *settings_.access_log : stderr_log_;
+    to.write(
+        {.at = services_.clock.now(),
+         .method = trace.request.method.substr(0, 32),
+         .path = path_only(trace.request),
+         .route = std::string{route},
+         .status = reply.status,
+         .code = trace.error_code,
+         .bytes = body_size(reply),
+         .took = took,
+         .principal = trace.principal.object_id,
+         .address = trace.request.peer_address,
+         .request_id = trace.request.request_id,
+         .correlation_id = trace.request.correlation_id},
+        probe ? AccessLog::Weight::kProbe : AccessLog::Weight::kNormal
+    );
 }
 
 Reply Dispatcher::process(Trace& trace) {

@@ -1,12 +1,17 @@
 #include "control/server.h"
 
+#include "alerts/channel.h"
+#include "alerts/courier.h"
+#include "alerts/outbox.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sealing.h"
 #include "catalog/catalog.h"
 #include "catalog/secret_store.h"
+#include "control/access_log.h"
 #include "control/audit.h"
+#include "control/audit_watch.h"
 #include "control/bootstrap.h"
 #include "control/dispatcher.h"
 #include "control/health.h"
@@ -17,8 +22,10 @@
 #include "control/identity/identity.h"
 #include "control/identity/jwks_fetch.h"
 #include "control/key_vault_names.h"
+#include "control/metrics.h"
 #include "control/operations.h"
 #include "control/routes/documents.h"
+#include "control/routes/providers/authorization/vault_permissions.h"
 #include "control/routes/providers/data_protection/deleted_vaults.h"
 #include "control/routes/routes.h"
 #include "control/services.h"
@@ -132,6 +139,34 @@ std::vector<std::string> names_to_sign_for(const Config& config) {
     return names;
 }
 
+alerts::OutboxSettings outbox_settings(const AlertsConfig& config) {
+    alerts::OutboxSettings settings{
+        .window = std::chrono::duration_cast<std::chrono::seconds>(config.window),
+        .muted = config.mute,
+        .channels = {},
+    };
+    for (const auto& webhook : config.webhooks) {
+        settings.channels.push_back(webhook.name);
+    }
+    for (const auto& email : config.emails) {
+        settings.channels.push_back(email.name);
+    }
+    return settings;
+}
+
+std::vector<std::unique_ptr<alerts::Channel>> make_channels(
+    const AlertsConfig& config, const alerts::ChannelContext& context
+) {
+    std::vector<std::unique_ptr<alerts::Channel>> channels;
+    for (const auto& webhook : config.webhooks) {
+        channels.push_back(alerts::make_webhook(webhook, context));
+    }
+    for (const auto& email : config.emails) {
+        channels.push_back(alerts::make_email(email, context));
+    }
+    return channels;
+}
+
 /// 10,000 connections need more descriptors than the usual soft limit.
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -149,6 +184,8 @@ struct Server::Graph {
         : config{config_in},
           clock{clock_in},
           state_lock{lock_state(config.state.directory)},
+          access_log{config.log.access_file},
+          metrics{clock},
           catalog{open_catalog(config, clock)},
           key{open_key(config.keys, *catalog)},
           tls{{.directory = config.state.directory / "tls",
@@ -176,18 +213,43 @@ struct Server::Graph {
           )},
           repositories{repository_settings(config.vaults), key.clone(), clock},
           credentials{*catalog, secrets},
-          containers{container_settings(config, http.port())},
-          protection{*catalog, repositories, credentials, *data_plane, clock},
-          engine{
-              {*catalog, repositories, credentials, containers, *data_plane, clock},
-              {.max_jobs = config.jobs.max_jobs,
-               .max_jobs_per_server = config.jobs.max_jobs_per_server}
-          },
           authorizer{
               [this](const std::string& id) { return grants_in(*catalog, id); },
               [this](std::string_view guid) { return custom_role_in(*catalog, guid); }
           },
-          audit{*catalog, clock},
+          identity_check{{config, *catalog, secrets}, authorizer},
+          url{!config.server.public_url.empty()
+                  ? config.server.public_url
+                  : origin_of(config.server.names.front(), http.port())},
+          outbox{outbox_settings(config.alerts)},
+          courier{
+              *catalog,
+              clock,
+              make_channels(
+                  config.alerts,
+                  {.source = url,
+                   .secrets = [this](const std::string& uri) { return secret_behind(uri); },
+                   .clock = clock}
+              )
+          },
+          audit_watch{*catalog, clock, outbox},
+          containers{container_settings(config, http.port())},
+          protection{*catalog, repositories, credentials, *data_plane, clock},
+          engine{
+              {*catalog,
+               repositories,
+               credentials,
+               containers,
+               *data_plane,
+               clock,
+               &identity_check,
+               &outbox,
+               &metrics},
+              {.max_jobs = config.jobs.max_jobs,
+               .max_jobs_per_server = config.jobs.max_jobs_per_server,
+               .no_point_after = config.alerts.no_point_after}
+          },
+          audit{*catalog, clock, &outbox},
           operations{*catalog, clock},
           services{
               .config = config,
@@ -204,17 +266,21 @@ struct Server::Graph {
               .operations = operations,
               .audit = audit,
               .identity = identity,
+              .alerts = outbox,
+              .courier = courier,
           },
-          url{!config.server.public_url.empty()
-                  ? config.server.public_url
-                  : origin_of(config.server.names.front(), http.port())},
           dispatcher{
               services,
               routes(),
               {&identity.access_tokens, &identity.tokens, &issuers},
-              {.public_url = config.server.public_url, .fallback_origin = url}
+              {.public_url = config.server.public_url,
+               .fallback_origin = url,
+               .access_log = &access_log,
+               .metrics = &metrics}
           } {
         engine.start();
+        courier.start();
+        audit_watch.start();
         http.start(dispatcher);
         write_server_file();
     }
@@ -238,7 +304,21 @@ struct Server::Graph {
     std::vector<Route> routes() {
         std::vector<Route> all = all_routes();
         add_health_routes(all, [this] { return not_ready(); });
+        add_metrics_route(all, [this] {
+            return metrics.render(
+                {.catalog = *catalog,
+                 .connections = [this] { return http.connections(); },
+                 .certificate_end = [this] { return tls.leaf_end(); }}
+            );
+        });
         return all;
+    }
+
+    /// For the channels of alerts.
+    [[nodiscard]] Secret secret_behind(const std::string& uri) const {
+        std::optional<Secret> value;
+        catalog->read([&](const catalog::View& view) { value = secrets.resolve(view, uri); });
+        return std::move(*value);
     }
 
     [[nodiscard]] std::optional<std::string> not_ready() const {
@@ -274,6 +354,8 @@ struct Server::Graph {
     const Config config;
     Clock& clock;
     FileDescriptor state_lock;
+    AccessLog access_log;
+    Metrics metrics;
     std::unique_ptr<catalog::Catalog> catalog;
     Secret key;
     TlsMaterial tls;
@@ -287,14 +369,18 @@ struct Server::Graph {
     std::unique_ptr<jobs::DataPlane> data_plane;
     jobs::RepositoryPool repositories;
     jobs::CredentialResolver credentials;
+    Authorizer authorizer;
+    VaultIdentityCheck identity_check;
+    std::string url;
+    alerts::Outbox outbox;
+    alerts::Courier courier;
+    AuditWatch audit_watch;
     jobs::RestoreContainers containers;
     jobs::ProtectionService protection;
     jobs::Engine engine;
-    Authorizer authorizer;
     Audit audit;
     Operations operations;
     Services services;
-    std::string url;
     Dispatcher dispatcher;
     Instant next_sweep{};
 
@@ -305,6 +391,8 @@ struct Server::Graph {
         ~Stopper() {
             graph.http.stop();
             graph.engine.stop();
+            graph.audit_watch.stop();
+            graph.courier.stop();
             std::error_code ignored;
             std::filesystem::remove(graph.config.state.directory / "server.json", ignored);
         }
@@ -351,6 +439,7 @@ void Server::tick() {
 }
 
 void Server::reload() {
+    graph_->access_log.reopen();
     graph_->tls.renew();
 }
 
@@ -505,6 +594,19 @@ void check_config(const Config& config) {
     });
     for (const RestoreContainer& container : config.restore.containers) {
         check("restore.containers", [&] { must_be_directory(container.directory); });
+    }
+    const auto must_be_secret = [](const std::filesystem::path& path) {
+        if (!path.empty() && !read_secret_file(path, 4096)) {
+            throw Error{
+                ErrorKind::kConfigInvalid, fmt::format("{} does not exist.", path.string())
+            };
+        }
+    };
+    for (const auto& webhook : config.alerts.webhooks) {
+        check("alerts.webhooks", [&] { must_be_secret(webhook.secret_file); });
+    }
+    for (const auto& email : config.alerts.emails) {
+        check("alerts.emails", [&] { must_be_secret(email.password_file); });
     }
     if (!config.restore.file_root.empty()) {
         check("restore.file_root", [&] { must_be_directory(config.restore.file_root); });

@@ -38,7 +38,7 @@ public:
     /// What has to be done now and then: certificates, expired operations. Cheap when nothing is
     /// due.
     void tick();
-    /// SIGHUP: reads given certificates again, or issues a new one.
+    /// SIGHUP: opens the access log anew; reads given certificates again, or issues a new one.
     void reload();
 
 private:

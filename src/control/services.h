@@ -7,6 +7,11 @@ class Catalog;
 class SecretStore;
 }  // namespace holdfast::catalog
 
+namespace holdfast::alerts {
+class Courier;
+class Outbox;
+}  // namespace holdfast::alerts
+
 namespace holdfast::jobs {
 class CredentialResolver;
 class DataPlane;
@@ -42,6 +47,8 @@ struct Services {
     Operations& operations;
     Audit& audit;
     Identity& identity;
+    const alerts::Outbox& alerts;
+    alerts::Courier& courier;
 };
 
 }  // namespace holdfast::control

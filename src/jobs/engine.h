@@ -21,12 +21,40 @@ namespace holdfast::postgres {
 class ClientTools;
 }  // namespace holdfast::postgres
 
+namespace holdfast::alerts {
+class Outbox;
+}  // namespace holdfast::alerts
+
 namespace holdfast::jobs {
 
 class CredentialResolver;
 class DataPlane;
 class RepositoryPool;
 class RestoreContainers;
+
+/// Asked before a job reads from a server or writes to a target: throws kMissingPermissions, naming
+/// what grants it, when the vault's identity is not (or no more) allowed to. Who decides about
+/// rights is above this folder; without it, nobody is asked.
+class IdentityCheck {
+public:
+    virtual ~IdentityCheck() = default;
+    virtual void require_backup(
+        const catalog::VaultRecord& vault, const catalog::InstanceRecord& instance
+    ) const = 0;
+    virtual void require_restore(
+        const catalog::VaultRecord& vault, const RestoreRequest& request
+    ) const = 0;
+};
+
+/// Hears how the engine does, for figures. Called on the engine's threads: must be quick.
+class EngineObserver {
+public:
+    virtual ~EngineObserver() = default;
+    virtual void job_ended(const catalog::JobRecord& job) = 0;
+    /// A scheduled run was queued so long after its time.
+    virtual void backup_queued(std::chrono::microseconds late) = 0;
+    virtual void looked() = 0;  ///< The scheduler has been through everything.
+};
 
 /// Who does the work; everything outlives the engine.
 struct EngineParts {
@@ -37,6 +65,9 @@ struct EngineParts {
     /// What speaks to PostgreSQL: postgres_data_plane() (jobs/data_plane.h); tests put a fake here.
     DataPlane& data_plane;
     Clock& clock;
+    const IdentityCheck* identity_check = nullptr;
+    alerts::Outbox* alerts = nullptr;
+    EngineObserver* observer = nullptr;
 };
 
 struct EngineSettings {
@@ -54,6 +85,9 @@ struct EngineSettings {
     std::chrono::hours stall_max{24};
     /// Rows of ended jobs are kept so long: more than the year that FirstOfYear looks back on.
     std::chrono::hours job_rows_kept{24 * 400};
+    /// An instance without a recovery point for so long is worth an alert; 0: twice the time
+    /// between two runs of its policy.
+    std::chrono::hours no_point_after{0};
     /// On-demand backups, and restores, of one instance within 24 hours; 0: no limit.
     std::size_t adhoc_backups_per_day_max = 0;
     std::size_t restores_per_day_max = 0;

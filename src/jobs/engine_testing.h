@@ -3,6 +3,7 @@
 // A whole service but HTTP and PostgreSQL, for tests: real catalog, real repository on memory
 // stores, a clock that stands still, and a data plane that makes streams up.
 
+#include "alerts/outbox.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -321,6 +322,7 @@ struct WorldOptions {
     std::vector<std::string> intervals{"R/2026-01-01T22:00:00+00:00/P1D"};
     std::string default_retention = "P3M";
     Stores stores = Stores::kMemory;
+    const IdentityCheck* identity_check = nullptr;
 };
 
 class World {
@@ -405,10 +407,20 @@ public:
     }
     [[nodiscard]] const Secret& key() const noexcept { return key_; }
     [[nodiscard]] EngineParts parts() {
-        return EngineParts{*catalog, *repositories, *credentials, *containers, data_plane, clock};
+        return EngineParts{
+            *catalog,
+            *repositories,
+            *credentials,
+            *containers,
+            data_plane,
+            clock,
+            options.identity_check,
+            &outbox
+        };
     }
 
     WorldOptions options;
+    alerts::Outbox outbox{alerts::OutboxSettings{}};
     TemporaryDirectory directory;
     FakeClock clock;
     FakeDataPlane data_plane;

@@ -82,6 +82,7 @@ struct WholeNumber {
 
 // The rows, by file.
 void add_account_commands(std::vector<Command>& table);
+void add_alert_commands(std::vector<Command>& table);
 void add_audit_commands(std::vector<Command>& table);
 void add_az_setup_commands(std::vector<Command>& table);
 void add_directory_commands(std::vector<Command>& table);

@@ -7,6 +7,7 @@ namespace holdfast::cli {
 std::vector<Command> standard_commands() {
     std::vector<Command> table;
     add_account_commands(table);
+    add_alert_commands(table);
     add_audit_commands(table);
     add_az_setup_commands(table);
     add_directory_commands(table);

@@ -44,6 +44,9 @@ void add_flexible_server_routes(std::vector<Route>& routes);
 void add_resource_graph_routes(std::vector<Route>& routes);
 void add_key_vault_routes(std::vector<Route>& routes);
 
+// providers/alerts/
+void add_alert_routes(std::vector<Route>& routes);
+
 // secrets/, restore/
 void add_secret_routes(std::vector<Route>& routes);
 void add_restore_container_routes(std::vector<Route>& routes);

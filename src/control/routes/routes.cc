@@ -32,6 +32,7 @@ std::vector<Route> all_routes() {
     add_flexible_server_routes(routes);
     add_resource_graph_routes(routes);
     add_key_vault_routes(routes);
+    add_alert_routes(routes);
     add_secret_routes(routes);
     add_restore_container_routes(routes);
     return routes;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "alerts/courier.h"
+#include "alerts/outbox.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
@@ -35,7 +37,9 @@ public:
               [this](std::string_view guid) { return custom_role_in(*catalog, guid); }
           },
           operations{std::make_unique<Operations>(*catalog, clock)},
-          audit{*catalog, clock},
+          outbox{alerts::OutboxSettings{}},
+          courier{*catalog, clock, {}},
+          audit{*catalog, clock, &outbox},
           identity{*catalog, Secret::random(32), {.tenant_id = tenant_id}, clock},
           tokens{identity.tokens},
           services{
@@ -53,6 +57,8 @@ public:
               .operations = *operations,
               .audit = audit,
               .identity = identity,
+              .alerts = outbox,
+              .courier = courier,
           },
           dispatcher{
               services,
@@ -135,6 +141,8 @@ public:
     catalog::SecretStore secrets;
     Authorizer authorizer;
     std::unique_ptr<Operations> operations;
+    alerts::Outbox outbox;
+    alerts::Courier courier;
     Audit audit;
     Identity identity;
     TokenAuthority& tokens;

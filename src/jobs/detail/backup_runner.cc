@@ -1,3 +1,4 @@
+#include "alerts/outbox.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "jobs/credentials.h"
@@ -27,6 +28,7 @@ constexpr int kCommitTask = 3;
 constexpr std::string_view kTriggerName = "Trigger Backup";
 constexpr std::string_view kTransferName = "Transfer data to vault";
 constexpr std::string_view kCommitName = "Commit recovery point";
+constexpr std::string_view kNoRecoveryKit = "RecoveryKitNotWritten";
 
 /// What a backup works with, read once at its start.
 struct Plan {
@@ -61,6 +63,9 @@ std::shared_ptr<const Plan> make_plan(const EngineParts& parts, const catalog::J
     const protection::ProtectionState state = state_of(plan.instance);
     if (!protection::accepts_backup(state)) {
         throw protection::not_accepted(state, "backup", plan.instance.id);
+    }
+    if (parts.identity_check != nullptr) {
+        parts.identity_check->require_backup(plan.vault, plan.instance);
     }
     plan.policy = protection::parse_policy(plan.policy_record.properties, "properties");
     plan.policy.version = plan.policy_record.version;
@@ -227,12 +232,32 @@ std::vector<WarningText> collect_notes(const EngineParts& parts, const Plan& pla
     for (const std::string& text : status.warnings) {
         notes.push_back(
             {plan.vault.name,
-             status.recovery_kit_written ? "VaultWarning" : "RecoveryKitNotWritten",
+             std::string{status.recovery_kit_written ? "VaultWarning" : kNoRecoveryKit},
              text,
              {"Run: holdfast vault recovery-kit, and keep what it writes away from this server."}}
         );
     }
     return notes;
+}
+
+void raise_missing_kit(
+    const alerts::Outbox* outbox,
+    catalog::Transaction& transaction,
+    const catalog::VaultRecord& vault,
+    const std::vector<WarningText>& notes
+) {
+    for (const WarningText& note : notes) {
+        if (outbox != nullptr && note.code == kNoRecoveryKit) {
+            outbox->raise_in(
+                transaction,
+                {.kind = alerts::Kind::kRecoveryKitUnwritten,
+                 .scope = vault.id,
+                 .message = note.message,
+                 .actions = note.recommended_actions,
+                 .repeat = alerts::Repeat::kStandsFor}
+            );
+        }
+    }
 }
 
 /// The instance looks unhealthy while its datasource can't be reached, and well again after.
@@ -359,7 +384,9 @@ JobResult run_planned(
     const std::vector<WarningText> notes = collect_notes(parts, plan);
     JobResult result;
     result.ending = warnings.empty() ? JobEnding::kCompleted : JobEnding::kCompletedWithWarnings;
-    result.finish = [=](catalog::Transaction& transaction, catalog::JobRecord& record) {
+    result.finish = [=, alerts = parts.alerts](
+                        catalog::Transaction& transaction, catalog::JobRecord& record
+                    ) {
         const Plan& done = *shared_plan;
         catalog::PointRecord point = point_record(stored, done.vault.id);
         transaction.put(point);
@@ -370,6 +397,7 @@ JobResult run_planned(
             }
         }
         put_instance_health(transaction, done.instance.id, nullptr);
+        raise_missing_kit(alerts, transaction, done.vault, notes);
     };
     return result;
 }

@@ -1,5 +1,6 @@
 #include "jobs/detail/clock_guard.h"
 
+#include "alerts/outbox.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "jobs/detail/expiry.h"
@@ -62,6 +63,15 @@ std::optional<ClockLeap> ClockGuard::observe() {
             };
             transaction.set_setting(kLeapSetting, json.dump());
             log_error("The clock leapt", {{"message", leap->message}});
+            if (alerts_ != nullptr) {
+                alerts_->raise_in(
+                    transaction,
+                    {.kind = alerts::Kind::kClockLeap,
+                     .message = leap->message,
+                     .actions = {"Set the clock right; when it is right: holdfast clock confirm."},
+                     .details = json}
+                );
+            }
         }
         // A suspect time is not taken over: it would hide the leap after a restart.
         if (!leap && (!highest || now > *highest)) {

@@ -14,8 +14,13 @@ namespace holdfast::jobs {
 /// nothing expires and nothing is purged. Backups go on.
 class ClockGuard {
 public:
-    ClockGuard(catalog::Catalog& catalog, Clock& clock, std::chrono::hours leap_max)
-        : catalog_{catalog}, clock_{clock}, leap_max_{leap_max} {}
+    ClockGuard(
+        catalog::Catalog& catalog,
+        Clock& clock,
+        std::chrono::hours leap_max,
+        alerts::Outbox* alerts = nullptr
+    )
+        : catalog_{catalog}, clock_{clock}, leap_max_{leap_max}, alerts_{alerts} {}
 
     /// Looks at the clock and keeps what it saw. Returns the leap while there is one.
     std::optional<ClockLeap> observe();
@@ -26,6 +31,7 @@ private:
     catalog::Catalog& catalog_;
     Clock& clock_;
     const std::chrono::hours leap_max_;
+    alerts::Outbox* const alerts_;  // Null: nobody is told.
 };
 
 [[nodiscard]] std::optional<ClockLeap> stored_clock_leap(const catalog::View& view);

@@ -1,5 +1,6 @@
 #include "jobs/detail/job_queue.h"
 
+#include "alerts/outbox.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -57,6 +58,52 @@ void fail_row(catalog::JobRecord& row, const Error& error, Instant now) {
     end_row(row, "Failed", now);
     row.errors = Json::array({user_error(error, row.correlation_id)});
     fail_sub_tasks(row);
+}
+
+/// As Azure: a vault may say that its failed jobs are nobody's business.
+bool wants_failures_told(const catalog::View& view, const std::string& vault_id) {
+    const auto vault = view.get<catalog::VaultRecord>(vault_id);
+    if (!vault) {
+        return true;
+    }
+    const Json state = vault->properties.value(
+        Json::json_pointer{"/monitoringSettings/azureMonitorAlertSettings/alertsForAllJobFailures"},
+        Json(nullptr)
+    );
+    return !state.is_string() || !equal_ignoring_case(state.get<std::string>(), "Disabled");
+}
+
+/// In the transaction that ends the row: whoever sees the one sees the other.
+void raise_failure(
+    const EngineParts& parts, catalog::Transaction& transaction, const catalog::JobRecord& row
+) {
+    if (parts.alerts == nullptr || row.status != "Failed" ||
+        !wants_failures_told(transaction, row.vault_id)) {
+        return;
+    }
+    const Json error = row.errors.empty() ? Json::object() : row.errors.front();
+    alerts::Event event{
+        .kind = alerts::Kind::kJobFailed,
+        .scope = row.instance_id.empty() ? row.vault_id : row.instance_id,
+        .subject = fmt::format("{} {}", row.operation, error.value("code", "")),
+        .message = fmt::format(
+            "The {} of \"{}\" failed: {}",
+            to_lower(row.operation),
+            row.friendly_name.empty() ? row.instance_name : row.friendly_name,
+            error.value("message", "")
+        ),
+        .details =
+            {{"jobId", row.id},
+             {"operation", row.operation},
+             {"errorCode", error.value("code", "")},
+             {"correlationId", row.correlation_id}},
+    };
+    for (const Json& action : error.value("recommendedAction", Json::array())) {
+        if (action.is_string()) {
+            event.actions.push_back(action.get<std::string>());
+        }
+    }
+    parts.alerts->raise_in(transaction, event);
 }
 
 std::string_view to_status(JobEnding ending) {
@@ -296,6 +343,7 @@ void JobQueue::finish(
                         result.finish(transaction, row);
                     }
                     transaction.put(row);
+                    raise_failure(parts_, transaction, row);
                 });
             },
             [&](const Error& error) { unwritten = error; }
@@ -315,6 +363,9 @@ void JobQueue::finish(
             )) {
             break;
         }
+    }
+    if (parts_.observer != nullptr) {
+        parts_.observer->job_ended(ended);
     }
     if (failure) {
         log_warning(
@@ -461,6 +512,7 @@ std::size_t JobQueue::fail_orphans() {
             }
             fail_row(*row, interrupted_error(*row), transaction.now());
             transaction.put(*row);
+            raise_failure(parts_, transaction, *row);
             ++failed;
             log_warning("A job was interrupted", {{"job", row->id}, {"operation", row->operation}});
         });

@@ -111,7 +111,15 @@ JobResult run_server(const EngineParts& parts, JobContext& job, RestorePlan& pla
 }  // namespace
 
 JobResult run_restore(const EngineParts& parts, JobContext& job) {
-    const RestoreRequest request = restore_request_from_json(job.record().request);
+    const catalog::JobRecord asked = job.record();
+    const RestoreRequest request = restore_request_from_json(asked.request);
+    if (parts.identity_check != nullptr) {
+        catalog::VaultRecord vault;
+        parts.catalog.read([&](const catalog::View& view) {
+            vault = require_vault(view, asked.vault_id);
+        });
+        parts.identity_check->require_restore(vault, request);
+    }
     job.update([](catalog::JobRecord& row) {
         set_sub_task(row, kTriggerTask, kTriggerName, SubTaskStatus::kInProgress);
     });

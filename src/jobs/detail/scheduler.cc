@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "jobs/detail/expiry.h"
+#include "jobs/detail/missing_points.h"
 #include "jobs/detail/submit.h"
 #include "protection/instance_state.h"
 #include "protection/schedule.h"
@@ -17,6 +18,8 @@ namespace {
 constexpr std::chrono::minutes kExpiryInterval{10};
 // A run that lies further ahead than any clock drift: the clock was set back.
 constexpr std::chrono::minutes kRunAheadMax{5};
+// What is missing is missing for hours.
+constexpr std::chrono::minutes kMissingInterval{5};
 
 void guarded(std::string_view what, const std::function<void()>& body) {
     run_boundary(body, [&](const Error& error) {
@@ -54,7 +57,7 @@ Scheduler::Scheduler(EngineParts parts, const EngineSettings& settings, JobQueue
     : parts_{parts},
       settings_{settings},
       queue_{queue},
-      guard_{parts.catalog, parts.clock, settings.clock_leap_max},
+      guard_{parts.catalog, parts.clock, settings.clock_leap_max, parts.alerts},
       snapshots_{parts, settings} {}
 
 void Scheduler::start() {
@@ -112,6 +115,10 @@ Instant Scheduler::look(Expiry expiry) {
     guarded("schedules", [&] { queue_backups(now, next); });
     guarded("expiry", [&] { queue_expiries(now, expiry); });
     guarded("snapshots", [&] { next = std::min(next, snapshots_.keep()); });
+    guarded("missing points", [&] { look_for_missing_points(now); });
+    if (parts_.observer != nullptr) {
+        parts_.observer->looked();
+    }
     queue_.wake();
     return next;
 }
@@ -170,11 +177,33 @@ void Scheduler::queue_due(const catalog::InstanceRecord& instance, Instant now, 
             current->last_scheduled_run[rule.name] =
                 format_instant(clock_was_ahead ? now : due->scheduled);
             transaction.put(*current);
+            if (parts_.observer != nullptr && !clock_was_ahead) {
+                parts_.observer->backup_queued(now - due->scheduled);
+            }
             if (!clock_was_ahead && !queue_scheduled_backup(transaction, *current, *due)) {
                 log_warning(
                     "A scheduled backup is left out: the one before still waits",
                     {{"instance", current->id}, {"scheduled", format_instant(due->scheduled)}}
                 );
+            }
+        });
+    }
+}
+
+void Scheduler::look_for_missing_points(Instant now) {
+    const bool due = !missing_looked_ || now < *missing_looked_ ||
+                     now >= *missing_looked_ + kMissingInterval;
+    if (parts_.alerts == nullptr || !due) {
+        return;
+    }
+    missing_looked_ = now;
+    for (const auto& instance : parts_.catalog.list<catalog::InstanceRecord>()) {
+        if (!backs_up(instance)) {
+            continue;
+        }
+        guarded("missing points of " + instance.id, [&] {
+            if (const auto policy = policy_of(instance)) {
+                raise_missing_point(parts_, instance, *policy, settings_.no_point_after, now);
             }
         });
     }

@@ -44,6 +44,7 @@ private:
     void queue_backups(Instant now, Instant& next);
     void queue_due(const catalog::InstanceRecord& instance, Instant now, Instant& next);
     void queue_expiries(Instant now, Expiry expiry);
+    void look_for_missing_points(Instant now);
     [[nodiscard]] std::optional<protection::BackupPolicy> policy_of(
         const catalog::InstanceRecord& instance
     );
@@ -55,7 +56,8 @@ private:
     SnapshotKeeper snapshots_;
 
     std::mutex look_mutex_;  // One look at a time; held while it reads and writes the catalog.
-    std::optional<Instant> expiry_looked_;  // Guarded by look_mutex_.
+    std::optional<Instant> expiry_looked_;   // Guarded by look_mutex_.
+    std::optional<Instant> missing_looked_;  // Likewise.
 
     std::mutex mutex_;
     // Guarded by mutex_.

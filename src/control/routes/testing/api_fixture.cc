@@ -1,5 +1,7 @@
 #include "control/routes/testing/api_fixture.h"
 
+#include "alerts/courier.h"
+#include "alerts/outbox.h"
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/ids.h"
@@ -12,6 +14,7 @@
 #include "control/identity/catalog_grants.h"
 #include "control/identity/identity.h"
 #include "control/operations.h"
+#include "control/routes/providers/authorization/vault_permissions.h"
 #include "control/routes/routes.h"
 #include "control/services.h"
 #include "jobs/containers.h"
@@ -259,17 +262,8 @@ struct ApiFixture::Stack {
     };
     jobs::ProtectionService protection{*catalog, repositories, credentials, data_plane, clock};
     jobs::RestoreContainers containers{make_containers(directory)};
-    jobs::Engine engine{
-        jobs::EngineParts{
-            .catalog = *catalog,
-            .repositories = repositories,
-            .credentials = credentials,
-            .containers = containers,
-            .data_plane = data_plane,
-            .clock = clock,
-        },
-        jobs::EngineSettings{}
-    };
+    alerts::Outbox outbox{alerts::OutboxSettings{}};
+    alerts::Courier courier{*catalog, clock, {}};
     std::map<std::string, std::vector<RoleGrant>> grants{
         {"owner",
          {{"owner", std::string{kOwnerRoleId}, "/"},
@@ -287,8 +281,22 @@ struct ApiFixture::Stack {
         },
         [this](std::string_view guid) { return custom_role_in(*catalog, guid); }
     };
+    VaultIdentityCheck identity_check{{config, *catalog, secrets}, authorizer};
+    jobs::Engine engine{
+        jobs::EngineParts{
+            .catalog = *catalog,
+            .repositories = repositories,
+            .credentials = credentials,
+            .containers = containers,
+            .data_plane = data_plane,
+            .clock = clock,
+            .identity_check = &identity_check,
+            .alerts = &outbox,
+        },
+        jobs::EngineSettings{}
+    };
     Operations operations{*catalog, clock};
-    Audit audit{*catalog, clock};
+    Audit audit{*catalog, clock, &outbox};
     Identity identity{*catalog, Secret::random(32), {.tenant_id = std::string{kTenant}}, clock};
     Services services{
         .config = config,
@@ -305,6 +313,8 @@ struct ApiFixture::Stack {
         .operations = operations,
         .audit = audit,
         .identity = identity,
+        .alerts = outbox,
+        .courier = courier,
     };
     FakeAuthenticator authenticator{std::string{kTenant}};
     Dispatcher dispatcher{

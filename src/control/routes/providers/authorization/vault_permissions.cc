@@ -52,25 +52,28 @@ void add_server(std::vector<NeededRole>& out, const std::string& datasource_id) 
     }
 }
 
-std::string subscription_of(const RequestContext& context) {
+std::string subscription_of(const RoleSources& sources) {
     std::string id;
-    context.services.catalog.read([&](const catalog::View& view) { id = first_subscription(view); }
-    );
+    sources.catalog.read([&](const catalog::View& view) { id = first_subscription(view); });
     return id;
 }
 
+RoleSources sources_of(const RequestContext& context) {
+    return {context.services.config, context.services.catalog, context.services.secrets};
+}
+
 void add_secret(
-    std::vector<NeededRole>& out, const RequestContext& context, const std::string& secret_uri
+    std::vector<NeededRole>& out, const RoleSources& sources, const std::string& secret_uri
 ) {
     if (secret_uri.empty()) {
         return;  // The registration's own password: no key vault's.
     }
-    const auto reference = context.services.secrets.reference_of(secret_uri);
+    const auto reference = sources.secrets.reference_of(secret_uri);
     if (reference.store == kServerSecretStore) {
         return;
     }
     const std::string vault =
-        key_vault_id(context.services.config, subscription_of(context), reference.store);
+        key_vault_id(sources.config, subscription_of(sources), reference.store);
     out.push_back(needed(kSecretsUserRoleId, vault + "/secrets/" + reference.name, kReadSecret));
 }
 
@@ -164,7 +167,7 @@ void grant(
 }  // namespace
 
 std::vector<NeededRole> needed_for_backup(
-    const RequestContext& context, const std::string& datasource_id, const std::string& secret_uri
+    const RoleSources& sources, const std::string& datasource_id, const std::string& secret_uri
 ) {
     std::vector<NeededRole> out;
     if (const auto server = server_of(datasource_id); server && !server->group_name().empty()) {
@@ -175,19 +178,25 @@ std::vector<NeededRole> needed_for_backup(
         ));
     }
     add_server(out, datasource_id);
-    add_secret(out, context, secret_uri);
+    add_secret(out, sources, secret_uri);
     return out;
 }
 
+std::vector<NeededRole> needed_for_backup(
+    const RequestContext& context, const std::string& datasource_id, const std::string& secret_uri
+) {
+    return needed_for_backup(sources_of(context), datasource_id, secret_uri);
+}
+
 std::vector<NeededRole> needed_for_restore(
-    const RequestContext& context, const jobs::RestoreRequest& request
+    const RoleSources& sources, const jobs::RestoreRequest& request
 ) {
     std::vector<NeededRole> out;
     if (const auto* files = std::get_if<jobs::FilesTarget>(&request.target)) {
         out.push_back(needed(
             kBlobContributorRoleId,
             restore_container_id(
-                context.services.config, subscription_of(context), container_of(files->url)
+                sources.config, subscription_of(sources), container_of(files->url)
             ),
             kWriteBlob
         ));
@@ -196,13 +205,19 @@ std::vector<NeededRole> needed_for_restore(
     const auto* server = std::get_if<jobs::ServerTarget>(&request.target);
     const auto* items = std::get_if<jobs::ItemsTarget>(&request.target);
     add_server(out, server != nullptr ? server->datasource_id : items->datasource_id);
-    add_secret(out, context, server != nullptr ? server->secret_uri : items->secret_uri);
+    add_secret(out, sources, server != nullptr ? server->secret_uri : items->secret_uri);
     return out;
 }
 
-void require_vault_permissions(
-    const RequestContext& context, const VaultRecord& vault, const std::vector<NeededRole>& needed
+std::vector<NeededRole> needed_for_restore(
+    const RequestContext& context, const jobs::RestoreRequest& request
 ) {
+    return needed_for_restore(sources_of(context), request);
+}
+
+namespace {
+
+Principal identity_of(const VaultRecord& vault) {
     if (vault.principal_id.empty()) {
         throw Error{
             ErrorKind::kMissingPermissions,
@@ -218,28 +233,69 @@ void require_vault_permissions(
             }
         };
     }
-    const Authorizer& authorizer = context.services.authorizer;
-    const Principal identity{
+    return Principal{
         .kind = PrincipalKind::kManagedIdentity,
         .object_id = vault.principal_id,
         .display_name = vault.name,
     };
+}
+
+std::vector<NeededRole> missing_of(
+    const Authorizer& authorizer,
+    const VaultRecord& vault,
+    const std::vector<NeededRole>& needed_roles
+) {
+    const Principal identity = identity_of(vault);
     std::vector<NeededRole> missing;
-    bool grantable = context.services.config.identity.auto_grant;
-    for (const NeededRole& role : needed) {
+    for (const NeededRole& role : needed_roles) {
         if (!authorizer.allows(identity, role.probe, role.scope)) {
             missing.push_back(role);
-            grantable =
-                grantable && authorizer.allows(context.principal, kWriteAssignment, role.scope);
         }
     }
+    return missing;
+}
+
+}  // namespace
+
+void require_vault_permissions(
+    const RequestContext& context, const VaultRecord& vault, const std::vector<NeededRole>& needed
+) {
+    const Authorizer& authorizer = context.services.authorizer;
+    const std::vector<NeededRole> missing = missing_of(authorizer, vault, needed);
     if (missing.empty()) {
         return;
     }
+    const bool grantable =
+        context.services.config.identity.auto_grant &&
+        std::all_of(missing.begin(), missing.end(), [&](const NeededRole& role) {
+            return authorizer.allows(context.principal, kWriteAssignment, role.scope);
+        });
     if (!grantable) {
         refuse(vault, missing);
     }
     grant(context, vault, missing);
+}
+
+void VaultIdentityCheck::require_backup(
+    const VaultRecord& vault, const catalog::InstanceRecord& instance
+) const {
+    const auto missing = missing_of(
+        authorizer_,
+        vault,
+        needed_for_backup(sources_, instance.datasource_id, instance.secret_uri)
+    );
+    if (!missing.empty()) {
+        refuse(vault, missing);
+    }
+}
+
+void VaultIdentityCheck::require_restore(
+    const VaultRecord& vault, const jobs::RestoreRequest& request
+) const {
+    const auto missing = missing_of(authorizer_, vault, needed_for_restore(sources_, request));
+    if (!missing.empty()) {
+        refuse(vault, missing);
+    }
 }
 
 }  // namespace holdfast::control

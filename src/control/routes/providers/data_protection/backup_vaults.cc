@@ -1,7 +1,9 @@
 // …/providers/Microsoft.DataProtection/backupVaults
+#include "alerts/outbox.h"
 #include "base/ids.h"
 #include "base/text.h"
 #include "catalog/catalog.h"
+#include "control/alert_rules.h"
 #include "control/arm.h"
 #include "control/config.h"
 #include "control/guards.h"
@@ -267,6 +269,30 @@ void require_approvals(
     }
 }
 
+/// What was lowered is told at once, also where a second person agreed.
+void raise_weakenings(
+    catalog::Transaction& transaction,
+    const RequestContext& context,
+    const VaultRecord& before,
+    const VaultRecord& after
+) {
+    const auto raise = [&](alerts::Kind kind, std::string_view what) {
+        context.services.alerts.raise_in(
+            transaction,
+            event_by(context, kind, after.id, fmt::format("{} of the vault {}", what, after.id))
+        );
+    };
+    if (immutability_of(after.properties) < immutability_of(before.properties)) {
+        raise(alerts::Kind::kImmutabilityWeakened, "weakened the immutability");
+    }
+    if (soft_delete_of(after.properties) < soft_delete_of(before.properties)) {
+        raise(alerts::Kind::kSoftDeleteWeakened, "switched off the soft delete");
+    } else if (soft_delete_retention_of(after.properties) <
+               soft_delete_retention_of(before.properties)) {
+        raise(alerts::Kind::kSoftDeleteWeakened, "shortened the soft delete");
+    }
+}
+
 OperationSpec vault_operation(const VaultRecord& vault, std::string kind) {
     return {.kind = std::move(kind), .vault_id = vault.id, .location = vault.location};
 }
@@ -333,6 +359,7 @@ VaultRecord change_vault(
         refuse_storage_change(transaction, before, after);
         require_approvals(transaction, context, before, after, approvals);
         put_principal(transaction, after);
+        raise_weakenings(transaction, context, before, after);
         also(transaction, after);
     });
 }

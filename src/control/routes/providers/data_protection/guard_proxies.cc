@@ -1,6 +1,8 @@
 // …/backupVaults/{vaultName}/backupResourceGuardProxies
+#include "alerts/outbox.h"
 #include "base/text.h"
 #include "catalog/catalog.h"
+#include "control/alert_rules.h"
 #include "control/arm.h"
 #include "control/guards.h"
 #include "control/identity/authorize.h"
@@ -141,6 +143,20 @@ Reply put_proxy(const RequestContext& context) {
                 // To put a guard of one's own in the place of the present one is to remove it.
                 require_unlocked(transaction, context, vault, CriticalOperation::kRemoveMapping);
                 proxy.unlocks = Json::array();
+                context.services.alerts.raise_in(
+                    transaction,
+                    event_by(
+                        context,
+                        alerts::Kind::kGuardRemoved,
+                        proxy.id,
+                        fmt::format(
+                            "replaced the guard {} of the vault {} by {}",
+                            proxy.guard_id,
+                            vault.id,
+                            guard.id
+                        )
+                    )
+                );
             }
         } else {
             proxy.name = context.path.at("proxyName");

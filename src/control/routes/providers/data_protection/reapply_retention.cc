@@ -1,6 +1,8 @@
 // POST …/backupInstances/{backupInstanceName}/reapplyRetention
+#include "alerts/outbox.h"
 #include "base/text.h"
 #include "catalog/catalog.h"
+#include "control/alert_rules.h"
 #include "control/arm.h"
 #include "control/guards.h"
 #include "control/operations.h"
@@ -9,6 +11,8 @@
 #include "control/routes/route_groups.h"
 #include "control/services.h"
 #include "jobs/protection_service.h"
+
+#include <fmt/format.h>
 
 namespace holdfast::control {
 namespace {
@@ -51,6 +55,31 @@ Json document_of(const jobs::RetentionEffect& effect) {
 
 /// Without `apply` only the effect is shown; with it, the effect that `effectToken` stands for is
 /// brought about.
+void raise_shortened(
+    const RequestContext& context,
+    const InstanceRecord& instance,
+    const jobs::RetentionEffect& effect
+) {
+    const bool deletes = effect.expiring > 0;
+    context.services.catalog.write([&](catalog::Transaction& transaction) {
+        context.services.alerts.raise_in(
+            transaction,
+            event_by(
+                context,
+                deletes ? alerts::Kind::kPointsDeleted : alerts::Kind::kRetentionShortened,
+                instance.id,
+                fmt::format(
+                    "reapplied the retention of {}: {} recovery points expire earlier, {} of them "
+                    "at once",
+                    instance.id,
+                    effect.shortened,
+                    effect.expiring
+                )
+            )
+        );
+    });
+}
+
 Reply reapply(const RequestContext& context) {
     bool apply = false;
     std::string token;
@@ -83,6 +112,9 @@ Reply reapply(const RequestContext& context) {
         {.principal_id = context.principal.object_id,
          .correlation_id = context.request.correlation_id}
     );
+    if (effect.shortened > 0) {
+        raise_shortened(context, instance, effect);
+    }
     return Reply::ok(document_of(effect));
 }
 

@@ -1,7 +1,9 @@
 // …/providers/Microsoft.DataProtection/resourceGuards and the requests for what they protect
+#include "alerts/outbox.h"
 #include "base/ids.h"
 #include "base/text.h"
 #include "catalog/catalog.h"
+#include "control/alert_rules.h"
 #include "control/arm.h"
 #include "control/config.h"
 #include "control/guards.h"
@@ -202,6 +204,38 @@ void apply_body(
     }
 }
 
+/// An operation that is excluded from now on needs nobody's word any more.
+void raise_new_exclusions(
+    catalog::Transaction& transaction,
+    const RequestContext& context,
+    const ResourceGuardRecord& before,
+    const ResourceGuardRecord& after
+) {
+    std::vector<std::string> added;
+    for (const std::string& operation : after.exclusions) {
+        const bool known = std::any_of(
+            before.exclusions.begin(),
+            before.exclusions.end(),
+            [&](const std::string& each) { return equal_ignoring_case(each, operation); }
+        );
+        if (!known) {
+            added.push_back(operation);
+        }
+    }
+    if (added.empty()) {
+        return;
+    }
+    context.services.alerts.raise_in(
+        transaction,
+        event_by(
+            context,
+            alerts::Kind::kGuardWeakened,
+            after.id,
+            fmt::format("excluded {} from the guard {}", join(added, ", "), after.id)
+        )
+    );
+}
+
 Reply put_guard(const RequestContext& context) {
     const JsonReader body = body_reader(context);
     IgnoredProperties ignored;
@@ -227,6 +261,8 @@ Reply put_guard(const RequestContext& context) {
                            .provider_child(kDataProtection, "resourceGuards", guard.name)
                            .text();
             guard.created_at = transaction.now();
+        } else {
+            raise_new_exclusions(transaction, context, *existing, guard);
         }
         transaction.put(guard);
     });
@@ -243,7 +279,9 @@ Reply patch_guard(const RequestContext& context) {
         guard = require_guard(transaction, context);
         check_preconditions(context.request, guard.etag);
         ignored = {};
+        const ResourceGuardRecord before = guard;
         apply_body(context, body, guard, ignored);
+        raise_new_exclusions(transaction, context, before, guard);
         transaction.put(guard);
     });
     Reply reply = guard_reply(200, guard);
