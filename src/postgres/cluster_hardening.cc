@@ -225,6 +225,7 @@ constexpr std::array kSettings{
     SettingLine{"log_destination", "'stderr'"},
     SettingLine{"logging_collector", "off"},
     SettingLine{"log_line_prefix", "''"},
+    SettingLine{"log_checkpoints", "off"},
     SettingLine{"log_error_verbosity", "terse"},
     SettingLine{"log_min_error_statement", "panic"},
     SettingLine{"lc_messages", "'C'"},

@@ -1,5 +1,6 @@
 #include "postgres/sandbox.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "postgres/syscall_filter.h"
@@ -14,7 +15,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <pwd.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace holdfast::postgres {
@@ -28,6 +31,8 @@ constexpr const char* kSetpriv = "/usr/bin/setpriv";
 constexpr int kFilterNumber = 3;
 constexpr int kPasswdNumber = 4;
 constexpr std::uint64_t kTemporaryBytes = 16 * kMiB;
+constexpr std::chrono::seconds kTryOutTime{20};
+constexpr std::chrono::milliseconds kTryOutPoll{5};
 /// A segment of a relation or of the log is 1 GiB at most.
 constexpr std::uint64_t kFileBytesMax = 2 * kGiB;
 
@@ -169,6 +174,12 @@ void append_root_link(std::vector<std::string>& words, const std::string& name) 
 
 }  // namespace
 
+bool child_has_ended(pid_t process) noexcept {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid == process;
+}
+
 Sandbox::Sandbox(fs::path directory, SandboxOptions options, std::vector<fs::path> visible)
     : directory_{std::move(directory)},
       options_{std::move(options)},
@@ -228,7 +239,7 @@ std::vector<std::string> Sandbox::mounts() const {
 std::vector<std::string> Sandbox::arguments() const {
     std::vector<std::string> words{
         "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-        "--die-with-parent", "--new-session", "--hostname", "scratch", "--cap-drop", "ALL"
+        "--die-with-parent", "--new-session", "--cap-drop", "ALL"
     };
     if (isolation_ == SandboxIsolation::kUserNamespace) {
         words.emplace_back("--unshare-user");
@@ -313,14 +324,24 @@ RunResult Sandbox::run(
 void Sandbox::try_out() const {
     ProcessSpec nothing;
     nothing.program = "/usr/bin/true";
-    const RunResult result = run(nothing, kKiB, {});
-    if (!result.status.ok()) {
+    Process process = start(nothing);
+    SystemClock clock;
+    const SteadyInstant deadline = clock.steady_now() + kTryOutTime;
+    while (!child_has_ended(process.pid()) && clock.steady_now() < deadline) {
+        clock.wait_for(kTryOutPoll, {});
+    }
+    // Where a system call filter of the service's own refuses what bubblewrap needs, a part of it
+    // may wait for ever for another that has ended. They are one process group, whose number can't
+    // be another's as long as its leader has not been waited for.
+    ::kill(-process.pid(), SIGKILL);
+    const ExitStatus status = process.wait({});
+    if (!status.ok()) {
         unavailable(
             fmt::format(
                 "{} ends with {}: {}",
                 options_.bubblewrap.string(),
-                result.status.describe(),
-                trim(result.error)
+                status.describe(),
+                trim(process.standard_error())
             ),
             advice(isolation_)
         );

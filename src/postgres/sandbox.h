@@ -104,4 +104,7 @@ private:
     uid_t uid_ = 0;
 };
 
+/// Whether a child of this process has ended. It is not waited for.
+[[nodiscard]] bool child_has_ended(pid_t process) noexcept;
+
 }  // namespace holdfast::postgres

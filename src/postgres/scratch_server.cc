@@ -15,7 +15,6 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 namespace holdfast::postgres {
 namespace {
@@ -34,12 +33,6 @@ constexpr const char* kSupervise =
     "exec 3<&0 </dev/null; \"$@\" & server=$!; "
     "(read -r _ <&3; kill -INT $server) & watcher=$!; exec 3<&-; "
     "wait $server; status=$?; kill $watcher 2>/dev/null; exit $status";
-
-bool has_ended(pid_t process) {
-    siginfo_t info{};
-    return ::waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-           info.si_pid == process;
-}
 
 std::string word_after(std::string_view log, std::string_view mark) {
     const std::size_t at = log.find(mark);
@@ -234,7 +227,7 @@ struct ScratchServer::State {
                 end_server();
                 throw_if_over();
             }
-            if (has_ended(server->pid())) {
+            if (child_has_ended(server->pid())) {
                 const ExitStatus status = end_server();
                 fail(
                     fmt::format(
@@ -455,7 +448,7 @@ void ScratchServer::throw_cause_of(const Error& error) const {
                       error.kind() == ErrorKind::kServerUnreachable;
     for (int i = 0; i < (lost ? kPolls : 1); ++i) {
         state_->throw_if_over();
-        if (!state_->server || has_ended(state_->server->pid())) {
+        if (!state_->server || child_has_ended(state_->server->pid())) {
             fail(
                 "The scratch server has ended.",
                 state_->server ? state_->server->standard_error() : state_->last_log

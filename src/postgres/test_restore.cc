@@ -51,7 +51,10 @@ public:
             }
         }
         options.workers = settings_.restore_workers;
-        options.owner = FileOwner{::geteuid(), ::getegid()};
+        if (::geteuid() == 0) {
+            // Ours, until the sandbox has a uid for them.
+            options.owner = FileOwner{.user = 0, .group = 0};
+        }
         options.stop = stop_;
         options.progress = std::move(progress);
         return restore_cluster(source_, options);
