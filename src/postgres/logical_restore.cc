@@ -618,7 +618,7 @@ RestoreCheck check_restore(
     const RestorePlan plan{
         source, options, read_target(maintenance, target, options.target_database, options.stop)
     };
-    RestoreCheck check = check_plan(maintenance, target, plan, options);
+    RestoreCheck check = check_plan(maintenance, plan, options);
     static_cast<void>(tools.at_least(plan.tool_major()));
     return check;
 }
@@ -633,7 +633,7 @@ LogicalRestore run_logical_restore(
     const RestorePlan plan{
         source, options, read_target(maintenance, target, options.target_database, options.stop)
     };
-    const RestoreCheck check = check_plan(maintenance, target, plan, options);
+    const RestoreCheck check = check_plan(maintenance, plan, options);
     check.throw_if_failed();
     Restore restore{target, source, tools.at_least(plan.tool_major()), plan, options};
     try {

@@ -34,13 +34,8 @@ std::string array_literal(const std::set<std::string>& values) {
 
 class Checker {
 public:
-    Checker(
-        Connection& maintenance,
-        const ConnectionParameters& target,
-        const RestorePlan& plan,
-        const RestoreOptions& options
-    )
-        : maintenance_{maintenance}, target_{target}, plan_{plan}, options_{options} {}
+    Checker(Connection& maintenance, const RestorePlan& plan, const RestoreOptions& options)
+        : maintenance_{maintenance}, plan_{plan}, options_{options} {}
 
     RestoreCheck run() {
         check_rights();
@@ -220,7 +215,6 @@ private:
     }
 
     Connection& maintenance_;
-    const ConnectionParameters& target_;
     const RestorePlan& plan_;
     const RestoreOptions& options_;
     RestoreCheck check_;
@@ -229,10 +223,7 @@ private:
 }  // namespace
 
 RestoreCheck check_plan(
-    Connection& maintenance,
-    const ConnectionParameters& target,
-    const RestorePlan& plan,
-    const RestoreOptions& options
+    Connection& maintenance, const RestorePlan& plan, const RestoreOptions& options
 ) {
     if (plan.source_major() > plan.target().server_major) {
         throw Error{
@@ -273,7 +264,7 @@ RestoreCheck check_plan(
              )}}
         };
     }
-    return Checker{maintenance, target, plan, options}.run();
+    return Checker{maintenance, plan, options}.run();
 }
 
 void RestoreCheck::throw_if_failed() const {

@@ -8,10 +8,7 @@ namespace holdfast::postgres {
 
 /// What check_restore returns and throws, for a plan that exists.
 [[nodiscard]] RestoreCheck check_plan(
-    Connection& maintenance,
-    const ConnectionParameters& target,
-    const RestorePlan& plan,
-    const RestoreOptions& options
+    Connection& maintenance, const RestorePlan& plan, const RestoreOptions& options
 );
 
 }  // namespace holdfast::postgres

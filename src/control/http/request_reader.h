@@ -10,7 +10,8 @@
 namespace holdfast::control {
 
 /// One HTTP/1.x request, taken apart as its bytes arrive. How they are cut into pieces makes no
-/// difference. Not for several threads at once.
+/// difference, but for a header that is a few bytes short of its limit. Not for several threads at
+/// once.
 class RequestReader {
 public:
     struct Limits {

@@ -305,6 +305,14 @@ TEST(VerificationKeyTest, TakesOnlyPublicKeysThatAreFitForIt) {
              Json{{"n", "AQAB"}},
              Json{{"n", 7}},
              Json{{"n", nullptr}},
+             // The library's decoder asserts that these do not come.
+             Json{
+                 {"n",
+                  good["n"].get<std::string>().substr(0, 100) + "=" +
+                      good["n"].get<std::string>().substr(100)}
+             },
+             Json{{"n", good["n"].get<std::string>() + "="}},
+             Json{{"e", "A"}},
              Json{{"kty", 1}},
              Json{{"kty", "EC"}, {"crv", "P-521"}},
          }) {

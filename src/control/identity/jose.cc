@@ -117,11 +117,19 @@ std::optional<VerificationKey> VerificationKey::from_jwk(const Json& jwk) {
     if (!algorithm || (!named.empty() && named != *algorithm) || (!use.empty() && use != "sig")) {
         return std::nullopt;
     }
-    // Only the public members reach the library.
-    Json bare = Json::object();
-    for (const char* member : {"kty", "n", "e", "crv", "x", "y"}) {
+    // Only the public members reach the library, and only base64url: of anything else its decoder
+    // asserts that it does not come.
+    Json bare{{"kty", text_member(jwk, "kty")}};
+    if (jwk.contains("crv")) {
+        bare["crv"] = text_member(jwk, "crv");
+    }
+    for (const char* member : {"n", "e", "x", "y"}) {
         if (jwk.contains(member)) {
-            bare[member] = jwk[member];
+            const std::string number = text_member(jwk, member);
+            if (number.empty() || !from_base64url(number)) {
+                return std::nullopt;
+            }
+            bare[member] = number;
         }
     }
     const std::string text = bare.dump();
