@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$(realpath "$0")")"
 set_name=${1:-all}
 tools/install-packages.sh test
+[ "$set_name" = fast ] || tools/postgres-versions.sh
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 # The precompiled header keeps its date out of the hash; without this ccache would not help at all.

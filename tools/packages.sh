@@ -12,6 +12,9 @@ build=(
 run=(postgresql-client-15 ca-certificates bubblewrap)
 server=(postgresql-15)
 test=(libgtest-dev libgmock-dev librapidcheck-dev python3 ccache azure-cli python3-azure)
+# npm brings the other majors' servers (tools/postgres-versions.sh). Where it came with a Node.js from elsewhere, Debian's
+# package of it cannot be installed beside.
+command -v npm >/dev/null || test+=(npm)
 demo=(perl)
 bench=(libbenchmark-dev python3 perl hyperfine)
 case "${1:-}" in

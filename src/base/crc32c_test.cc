@@ -26,5 +26,17 @@ TEST(Crc32c, GoesOnWhereItStopped) {
     }
 }
 
+TEST(Crc32c, LongRunsAreWhatTheirBytesGive) {
+    Bytes bytes(40000);
+    fill_random(bytes);
+    std::uint32_t one_by_one = 5;
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        one_by_one = crc32c(ByteSpan{bytes}.subspan(i, 1), one_by_one);
+    }
+    EXPECT_EQ(crc32c(bytes, 5), one_by_one);
+    const std::uint32_t first = crc32c(ByteSpan{bytes}.first(12289), 5);
+    EXPECT_EQ(crc32c(ByteSpan{bytes}.subspan(12289), first), one_by_one);
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -2,7 +2,9 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/sha256.h"
+#include "base/text.h"
+
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,31 +12,15 @@ namespace holdfast::postgres {
 
 namespace {
 
+constexpr std::size_t kElementBytesMax = 64 * kKiB;
+constexpr std::string_view kWhat = "The server's backup manifest";
+
 [[noreturn]] void fail(const std::string& problem) {
     throw Error{
         ErrorKind::kBaseBackupFailed,
-        {.message = fmt::format("The server's backup manifest is not usable: {}.", problem),
+        {.message = fmt::format("{} is not usable: {}.", kWhat, problem),
          .recommended_actions = {"Back up again; if it happens again, look at the server's log."}}
     };
-}
-
-/// The last line holds the SHA-256 of everything before it.
-void require_own_checksum(std::string_view text) {
-    constexpr std::string_view kMark = "\"Manifest-Checksum\"";
-    const std::size_t at = text.rfind(kMark);
-    if (at == std::string_view::npos || at == 0 || text[at - 1] != '\n') {
-        fail("it has no checksum of its own");
-    }
-    const std::string_view last = text.substr(at);
-    const std::size_t colon = last.find(':');
-    const std::size_t open = colon == std::string_view::npos ? colon : last.find('"', colon);
-    const std::size_t close = open == std::string_view::npos ? open : last.find('"', open + 1);
-    if (close == std::string_view::npos) {
-        fail("its own checksum is cut off");
-    }
-    if (last.substr(open + 1, close - open - 1) != to_hex(sha256(as_bytes(text.substr(0, at))))) {
-        fail("its own checksum does not match");
-    }
 }
 
 std::string path_of(const JsonReader& file) {
@@ -82,37 +68,212 @@ Lsn read_lsn(const JsonReader& range, std::string_view name) {
     return *lsn;
 }
 
-BackupManifest read(const Json& json) {
-    const JsonReader reader{json, "manifest", ErrorKind::kBaseBackupFailed};
-    BackupManifest manifest;
-    manifest.version =
-        static_cast<int>(read_count(reader.member("PostgreSQL-Backup-Manifest-Version")));
-    if (manifest.version != 1 && manifest.version != 2) {
-        fail(fmt::format("its version {} is unknown to this program", manifest.version));
-    }
-    for (const JsonReader& file : reader.member("Files").elements()) {
-        std::string path = path_of(file);
-        if (!manifest.files.emplace(path, read_file(file)).second) {
-            fail(fmt::format("it lists \"{}\" twice", path));
-        }
-    }
-    for (const JsonReader& range : reader.member("WAL-Ranges").elements()) {
-        manifest.wal_ranges.push_back({
-            .timeline = static_cast<std::uint32_t>(read_count(range.member("Timeline"))),
-            .start = read_lsn(range, "Start-LSN"),
-            .end = read_lsn(range, "End-LSN"),
-        });
-    }
-    return manifest;
-}
-
 }  // namespace
 
+void BackupManifestReader::write(ByteSpan bytes) {
+    const std::string_view text = as_text(bytes);
+    hash(text);
+    for (const char c : text) {
+        take(c);
+    }
+}
+
+/// The last line holds the checksum, and what is before it goes into it: the last line so far is
+/// held back.
+void BackupManifestReader::hash(std::string_view text) {
+    while (!text.empty()) {
+        const std::size_t newline = text.find('\n');
+        const std::string_view part = text.substr(0, newline);
+        if (last_line_.ends_with('\n')) {
+            sha256_.update(as_bytes(last_line_));
+            last_line_.clear();
+        }
+        last_line_ += part;
+        if (last_line_.size() > kElementBytesMax) {
+            fail("it has a line that is too long");
+        }
+        if (newline == std::string_view::npos) {
+            return;
+        }
+        last_line_ += '\n';
+        text.remove_prefix(newline + 1);
+    }
+}
+
+void BackupManifestReader::append(char c) {
+    if (depth_ == 0 || done_) {
+        fail("it is not one JSON object");
+    }
+    if (text_.size() >= kElementBytesMax) {
+        fail("it has an element that is too long");
+    }
+    text_ += c;
+}
+
+void BackupManifestReader::take(char c) {
+    if (in_string_) {
+        append(c);
+        if (escaped_) {
+            escaped_ = false;
+        } else if (c == '\\') {
+            escaped_ = true;
+        } else if (c == '"') {
+            in_string_ = false;
+        }
+        return;
+    }
+    switch (c) {
+        case ' ':
+        case '\t':
+        case '\r':
+        case '\n':
+            return;
+        case '"':
+            in_string_ = true;
+            append(c);
+            return;
+        case '{':
+        case '[':
+            open(c);
+            return;
+        case '}':
+        case ']':
+            close(c);
+            return;
+        case ',':
+            if (depth_ == 1) {
+                end_member();
+            } else if (depth_ == 2 && !list_.empty()) {
+                end_element();
+            } else {
+                append(c);
+            }
+            return;
+        default:
+            append(c);
+    }
+}
+
+void BackupManifestReader::open(char c) {
+    if (depth_ == 0) {
+        if (c != '{' || done_) {
+            fail("it is not one JSON object");
+        }
+        ++depth_;
+        return;
+    }
+    if (depth_ == 1 && c == '[') {
+        // `"Files":` has come.
+        constexpr std::size_t kShortest = 4;
+        if (text_.size() < kShortest || !text_.starts_with('"') || !text_.ends_with("\":")) {
+            fail("it has a list without a name");
+        }
+        list_ = text_.substr(1, text_.size() - 3);
+        has_files_ = has_files_ || list_ == "Files";
+        text_.clear();
+        ++depth_;
+        return;
+    }
+    constexpr int kDepthMax = 16;
+    if (depth_ == kDepthMax) {
+        fail("it is nested too deeply");
+    }
+    append(c);
+    ++depth_;
+}
+
+void BackupManifestReader::close(char c) {
+    if (depth_ == 0) {
+        fail("it is not one JSON object");
+    }
+    if (depth_ == 1) {
+        if (c != '}') {
+            fail("a bracket does not match");
+        }
+        end_member();
+        depth_ = 0;
+        done_ = true;
+    } else if (depth_ == 2 && !list_.empty()) {
+        if (c != ']') {
+            fail("a bracket does not match");
+        }
+        end_element();
+        list_.clear();
+        depth_ = 1;
+    } else {
+        append(c);  // Its like is checked with the whole element.
+        --depth_;
+    }
+}
+
+void BackupManifestReader::end_member() {
+    const std::string text = std::exchange(text_, {});
+    if (text.empty()) {  // After a list.
+        return;
+    }
+    const Json json = parse_json('{' + text + '}', ErrorKind::kBaseBackupFailed, kWhat);
+    const JsonReader reader{json, "manifest", ErrorKind::kBaseBackupFailed};
+    if (const auto version = reader.optional_integer("PostgreSQL-Backup-Manifest-Version")) {
+        if (*version != 1 && *version != 2) {
+            fail(fmt::format("its version {} is unknown to this program", *version));
+        }
+        version_ = static_cast<int>(*version);
+    }
+    if (auto checksum = reader.optional_string("Manifest-Checksum")) {
+        checksum_ = std::move(*checksum);
+    }
+}
+
+void BackupManifestReader::end_element() {
+    const std::string text = std::exchange(text_, {});
+    if (text.empty()) {
+        return;
+    }
+    const Json json = parse_json(text, ErrorKind::kBaseBackupFailed, kWhat);
+    const JsonReader reader{json, "manifest." + list_, ErrorKind::kBaseBackupFailed};
+    if (list_ == "Files") {
+        handler_.file(path_of(reader), read_file(reader));
+    } else if (list_ == "WAL-Ranges") {
+        handler_.wal_range({
+            .timeline = static_cast<std::uint32_t>(read_count(reader.member("Timeline"))),
+            .start = read_lsn(reader, "Start-LSN"),
+            .end = read_lsn(reader, "End-LSN"),
+        });
+    }
+}
+
+void BackupManifestReader::finish() {
+    if (!done_) {
+        fail("it is cut off");
+    }
+    if (checksum_.empty() || !last_line_.starts_with("\"Manifest-Checksum\"")) {
+        fail("it has no checksum of its own");
+    }
+    if (checksum_ != to_hex(sha256_.finish())) {
+        fail("its own checksum does not match");
+    }
+    if (version_ == 0 || !has_files_) {
+        fail("it does not say its version and files");
+    }
+}
+
 BackupManifest parse_backup_manifest(ByteSpan json) {
-    require_own_checksum(as_text(json));
-    const Json document =
-        parse_json(as_text(json), ErrorKind::kBaseBackupFailed, "The server's backup manifest");
-    return read(document);
+    struct Collector final : ManifestHandler {
+        BackupManifest manifest;
+        void file(const std::string& path, const ManifestFile& file) override {
+            if (!manifest.files.emplace(path, file).second) {
+                fail(fmt::format("it lists \"{}\" twice", path));
+            }
+        }
+        void wal_range(const ManifestWalRange& range) override {
+            manifest.wal_ranges.push_back(range);
+        }
+    } collector;
+    BackupManifestReader reader{collector};
+    reader.write(json);
+    reader.finish();
+    collector.manifest.version = reader.version();
+    return std::move(collector.manifest);
 }
 
 }  // namespace holdfast::postgres

@@ -5,13 +5,13 @@
 #include "base/text.h"
 #include "base/threads.h"
 #include "postgres/backup_manifest.h"
+#include "postgres/file_table.h"
 #include "postgres/server_info.h"
 #include "postgres/wal_stream.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <map>
 #include <optional>
 #include <utility>
 
@@ -22,7 +22,6 @@ namespace holdfast::postgres {
 namespace {
 
 constexpr int kTypedStreamMajor = 15;  // One COPY with typed messages; before, one a tablespace.
-constexpr std::size_t kManifestBytesMax = kGiB;
 constexpr std::size_t kPageFailuresKept = 100;
 
 /// What must be no smaller on a standby than it was, what must be installed, and where files lie.
@@ -140,8 +139,9 @@ private:
     std::size_t partial_bytes_ = 0;
 };
 
-/// The entries of one archive: named by their place in the data directory, counted, checked.
-class Receiver final : public TarHandler {
+/// The entries of one archive: named by their place in the data directory, counted, checked; and
+/// the manifest, which says what they should have been.
+class Receiver final : public TarHandler, public ManifestHandler {
 public:
     Receiver(TarHandler& target, BaseBackup& result, const BaseBackupOptions& options)
         : target_{target}, result_{result}, options_{options} {}
@@ -154,7 +154,8 @@ public:
         TarEntry placed = entry;
         placed.name = prefix + entry.name;
         is_file_ = entry.type == TarEntryType::kFile;
-        current_ = {};
+        size_ = 0;
+        crc_ = 0;
         path_ = placed.name;
         if (is_file_) {
             ++result_.file_count;
@@ -165,8 +166,8 @@ public:
         target_.begin(placed);
     }
     void write(ByteSpan bytes) override {
-        current_.size += bytes.size();
-        current_.crc32c = crc32c(bytes, current_.crc32c.value_or(0));
+        size_ += bytes.size();
+        crc_ = crc32c(bytes, crc_);
         result_.bytes += bytes.size();
         if (pages) {
             pages->write(bytes);
@@ -176,39 +177,63 @@ public:
     }
     void end() override {
         if (is_file_) {
-            current_.crc32c = current_.crc32c.value_or(0);
-            if (!received_.emplace(path_, current_).second) {
-                fail(fmt::format("it has the file \"{}\" twice", path_));
-            }
+            received_.add(path_, size_, crc_);
+            unlisted_log_files_ += is_log(path_) ? 1U : 0U;
         }
         target_.end();
     }
 
-    /// Every file is what the server meant to send, and none is missing.
-    void compare(const BackupManifest& manifest) const {
-        for (const auto& [path, said] : manifest.files) {
-            const auto found = received_.find(path);
-            if (found == received_.end()) {
-                fail(fmt::format("\"{}\" is in its manifest and did not come", path));
-            }
-            if (found->second.size != said.size) {
-                fail(fmt::format(
-                    "\"{}\" came with {} bytes instead of {}", path, found->second.size, said.size
-                ));
-            }
-            if (said.crc32c && found->second.crc32c != said.crc32c) {
-                fail(fmt::format("\"{}\" was changed on its way (CRC-32C)", path));
-            }
+    void begin_manifest() {
+        if (!received_.seal()) {
+            fail("it has a file twice");
         }
-        for (const auto& [path, file] : received_) {
-            // The log travels with the backup without being part of the manifest.
-            if (!path.starts_with("pg_wal/") && !manifest.files.contains(path)) {
-                fail(fmt::format("\"{}\" is not in its manifest", path));
-            }
+        manifest_.emplace(*this);
+    }
+    void write_manifest(ByteSpan bytes) {
+        if (!manifest_) {
+            begin_manifest();
+        }
+        manifest_->write(bytes);
+        if (options_.on_manifest) {
+            options_.on_manifest(bytes);
+        }
+    }
+    void finish_manifest() {
+        if (!manifest_) {
+            fail("it has no manifest");
+        }
+        manifest_->finish();
+        if (received_.left() > unlisted_log_files_) {
+            fail(fmt::format(
+                "{} of its files are not in its manifest", received_.left() - unlisted_log_files_
+            ));
+        }
+    }
+
+    /// As the manifest lists it.
+    void file(const std::string& path, const ManifestFile& said) override {
+        const auto found = received_.take(path);
+        if (!found) {
+            fail(fmt::format("\"{}\" is in its manifest more often than it came", path));
+        }
+        unlisted_log_files_ -= is_log(path) ? 1U : 0U;
+        if (!said.crc32c) {
+            fail(fmt::format("its manifest has no CRC-32C of \"{}\"", path));
+        }
+        if (!found->matches(said.size, found->crc32c)) {
+            fail(fmt::format(
+                "\"{}\" came with {} bytes instead of {}", path, found->size_low, said.size
+            ));
+        }
+        if (found->crc32c != *said.crc32c) {
+            fail(fmt::format("\"{}\" was changed on its way (CRC-32C)", path));
         }
     }
 
 private:
+    /// The log travels with the backup without being part of the manifest; its status files are.
+    static bool is_log(std::string_view path) { return path.starts_with("pg_wal/"); }
+
     void report() {
         if (!options_.progress) {
             return;
@@ -230,8 +255,11 @@ private:
     SteadyInstant last_report_{};
     bool is_file_ = false;
     std::string path_;
-    ManifestFile current_;
-    std::map<std::string, ManifestFile> received_;
+    std::uint64_t size_ = 0;
+    std::uint32_t crc_ = 0;
+    FileTable received_;
+    std::size_t unlisted_log_files_ = 0;
+    std::optional<BackupManifestReader> manifest_;
 };
 
 std::string tablespace_prefix(std::string_view oid) {
@@ -258,7 +286,7 @@ public:
             options_.on_start(result_.start, result_.timeline);
         }
         if (result_.page_checks == BaseBackup::PageChecks::kDone) {
-            receiver_.pages.emplace(result_.start, segment_blocks_, result_);
+            receiver_.pages.emplace(result_.start, result_.segment_blocks, result_);
         }
         if (connection_.server_major() >= kTypedStreamMajor) {
             take_typed_stream();
@@ -272,7 +300,7 @@ public:
         QueryResult rest{nullptr};
         while (connection_.next_answer(rest, query_) != Answer::kEnd) {
         }
-        receiver_.compare(parse_backup_manifest(result_.manifest));
+        receiver_.finish_manifest();
         return std::move(result_);
     }
 
@@ -296,7 +324,7 @@ private:
             result_.page_checks = BaseBackup::PageChecks::kOtherPageSize;
         } else {
             result_.page_checks = BaseBackup::PageChecks::kDone;
-            segment_blocks_ = static_cast<std::uint32_t>(
+            result_.segment_blocks = static_cast<std::uint32_t>(
                 parse_memory_size(shown("segment_size")) / kPageBytes
             );
         }
@@ -351,13 +379,6 @@ private:
         }
     }
 
-    void add_to_manifest(ByteSpan bytes) {
-        if (result_.manifest.size() + bytes.size() > kManifestBytesMax) {
-            fail("its manifest is larger than 1 GiB");
-        }
-        result_.manifest.insert(result_.manifest.end(), bytes.begin(), bytes.end());
-    }
-
     /// PostgreSQL 13 and 14.
     void take_stream_for_each_tablespace() {
         for (const std::string& oid : order_) {
@@ -371,7 +392,7 @@ private:
         }
         expect_copy();
         while (const auto bytes = connection_.read_copy(query_)) {
-            add_to_manifest(*bytes);
+            receiver_.write_manifest(*bytes);
         }
     }
 
@@ -394,7 +415,7 @@ private:
                     reader.emplace(receiver_);
                 }
             } else if (type == 'd' && in_manifest) {
-                add_to_manifest(body);
+                receiver_.write_manifest(body);
             } else if (type == 'd' && reader) {
                 reader->write(body);
             } else if (type != 'p') {
@@ -428,7 +449,6 @@ private:
     const QueryOptions query_;
     BaseBackup result_;
     Receiver receiver_;
-    std::uint32_t segment_blocks_ = 0;
     std::vector<std::string>
         order_;  ///< OIDs of the tablespaces as they come; empty: the main one.
 };

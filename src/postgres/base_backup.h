@@ -18,7 +18,7 @@
 //
 // The stream is taken apart into the files of the data directory while it comes by; nothing is
 // spooled. Each file's size and CRC are compared with the server's manifest at the end, and the
-// pages of relations with their own checksums on the way.
+// pages of relations with their own checksums on the way. Memory: what file_table.h says.
 
 namespace holdfast::postgres {
 
@@ -43,6 +43,8 @@ struct BaseBackupOptions {
     std::chrono::milliseconds silence_max = std::chrono::minutes{30};
     /// Called once, when the server has said where the backup begins, before the first file.
     std::function<void(Lsn start, std::uint32_t timeline)> on_start = {};
+    /// Called with the server's `backup_manifest` as it comes, after the last file.
+    std::function<void(ByteSpan bytes)> on_manifest = {};
     /// Called about ten times a second, on the caller's thread.
     std::function<void(const BaseBackupProgress&)> progress = {};
 };
@@ -62,10 +64,10 @@ struct BaseBackup {
     std::uint32_t end_timeline = 0;
     std::uint64_t wal_segment_bytes = 0;
     std::uint32_t block_bytes = 0;
+    std::uint32_t segment_blocks = 0;              ///< In one file of a relation fork.
     unsigned directory_mode = 0700;                ///< Of the data directory.
     std::map<std::string, std::string> settings;  ///< What a restore must know, where readable.
     std::vector<BackupTablespace> tablespaces;  ///< Without pg_default and pg_global.
-    Bytes manifest;                             ///< The server's, as it came.
     std::uint64_t file_count = 0;
     std::uint64_t bytes = 0;
     enum class PageChecks { kDone, kNoChecksums, kOtherPageSize };

@@ -69,6 +69,15 @@ void read_lists(const JsonReader& json, ClusterDescription& cluster) {
     }
 }
 
+/// Empty when it is broken.
+std::string decode_part(std::string_view part) {
+    try {
+        return percent_decode(part);
+    } catch (const Error&) {
+        return {};
+    }
+}
+
 bool climbs(std::string_view path) {
     for (const std::string& part : split(path, '/')) {
         if (part.empty() || part == "." || part == ".." || part.find('\0') != std::string::npos) {
@@ -177,8 +186,8 @@ std::string path_of_stream_name(std::string_view prefix, std::string_view name) 
     std::string path;
     if (name.starts_with(prefix)) {
         for (const std::string& part : split(name.substr(prefix.size()), '/')) {
-            const std::string plain = percent_decode(part);
-            if (plain.find('/') != std::string::npos) {
+            const std::string plain = decode_part(part);
+            if (plain.empty() || plain.find('/') != std::string::npos) {
                 path.clear();
                 break;
             }

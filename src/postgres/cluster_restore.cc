@@ -8,6 +8,7 @@
 #include "postgres/cluster_layout.h"
 #include "postgres/cluster_settings.h"
 #include "postgres/cluster_streams.h"
+#include "postgres/file_table.h"
 #include "postgres/streams.h"
 
 #include <algorithm>
@@ -17,7 +18,6 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <unordered_set>
 #include <utility>
 
 #include <fcntl.h>
@@ -34,7 +34,6 @@ constexpr const char* kControlFile = "global/pg_control";
 constexpr std::size_t kWorkersMax = 16;
 constexpr std::size_t kQueueMax = 256;
 constexpr std::size_t kReadBytes = kMiB;
-constexpr std::uint64_t kManifestBytesMax = 4 * kGiB;
 constexpr mode_t kWalMode = 0600;
 /// Below this, space is as well had by writing.
 constexpr std::uint64_t kPreSizeBytesMin = 128 * kKiB;
@@ -50,7 +49,7 @@ public:
     FileRestorer(
         const StreamSource& source,
         const ClusterLayout& layout,
-        const BackupManifest& manifest,
+        const FileTable& manifest,
         const RestoreClusterOptions& options,
         std::atomic<std::uint64_t>& bytes_done
     )
@@ -188,11 +187,9 @@ private:
     }
 
     void compare(const std::string& name, std::uint64_t size) const {
-        const auto said = manifest_.files.find(name);
-        if (said == manifest_.files.end()) {
-            return;  // The log.
-        }
-        if (said->second.size != size || (said->second.crc32c && *said->second.crc32c != crc_)) {
+        const auto said = manifest_.find(name);
+        // The log is not in the manifest.
+        if (said && !said->matches(size, crc_)) {
             throw Error{
                 ErrorKind::kVaultCorrupt,
                 fmt::format(
@@ -204,7 +201,7 @@ private:
 
     const StreamSource& source_;
     const ClusterLayout& layout_;
-    const BackupManifest& manifest_;
+    const FileTable& manifest_;
     const RestoreClusterOptions& options_;
     std::atomic<std::uint64_t>& bytes_done_;
     fs::path path_;
@@ -227,11 +224,11 @@ public:
     }
 
     RestoredCluster run() {
-        const Bytes manifest = read_stream(source_, kManifestStream, kManifestBytesMax);
-        manifest_ = parse_backup_manifest(manifest);
+        read_manifest();
         layout_.emplace(ClusterLayout::prepare(restored_.cluster, options_));
         forget_old_state();
         restore_files();
+        link_tablespaces();
         if (options_.existing == ExistingFiles::kDelta) {
             remove_what_does_not_belong();
         }
@@ -242,6 +239,26 @@ public:
     }
 
 private:
+    void read_manifest() {
+        struct Collector final : ManifestHandler {
+            explicit Collector(FileTable& out) : table{out} {}
+            FileTable& table;
+            void file(const std::string& path, const ManifestFile& file) override {
+                if (file.crc32c) {
+                    table.add(path, file.size, *file.crc32c);
+                }
+            }
+        } collector{manifest_};
+        BackupManifestReader manifest{collector};
+        const auto reader = source_.open(kManifestStream);
+        Bytes buffer(64 * kKiB);
+        while (const std::size_t count = reader->read(buffer)) {
+            manifest.write(ByteSpan{buffer}.first(count));
+        }
+        manifest.finish();
+        (void)manifest_.seal();
+    }
+
     /// From here on no server starts from what was there.
     void forget_old_state() const {
         if (options_.existing != ExistingFiles::kDelta) {
@@ -251,27 +268,44 @@ private:
         for (const char* name : {kControlFile, "postmaster.pid", "recovery.signal"}) {
             data.remove(name);
         }
-        data.sync();
+        sync();
     }
 
-    void remember(const std::string& path) { belongs_.insert(std::hash<std::string>{}(path)); }
+    void sync() const {
+        if (options_.durability == Durability::kDurable) {
+            layout_->sync();
+        }
+    }
 
+    void remember(const std::string& path) {
+        if (options_.existing == ExistingFiles::kDelta) {
+            belongs_.push_back(std::hash<std::string>{}(path));
+        }
+    }
+    [[nodiscard]] bool belongs(const std::string& path) const {
+        return std::binary_search(belongs_.begin(), belongs_.end(), std::hash<std::string>{}(path));
+    }
+
+    /// Links of tablespaces are made from the description: the server leaves them out of a backup
+    /// that has a tablespace_map.
     void place_link(const TarEntry& entry) {
         constexpr std::string_view kTablespaces = "pg_tblspc/";
-        const std::string oid = entry.name.starts_with(kTablespaces)
-                                    ? entry.name.substr(kTablespaces.size())
-                                    : std::string{};
-        const auto found = layout_->tablespaces().find(oid);
-        if (found == layout_->tablespaces().end()) {
+        if (!entry.name.starts_with(kTablespaces) ||
+            !layout_->tablespaces().contains(entry.name.substr(kTablespaces.size()))) {
             restored_.warnings.push_back(fmt::format(
                 "The link {} to \"{}\" is of no tablespace and was left out.",
                 entry.name,
                 entry.link_target
             ));
-            return;
         }
-        remember(entry.name);
-        layout_->data().make_link(entry.name, found->second.root().string());
+    }
+
+    void link_tablespaces() {
+        for (const auto& [oid, tree] : layout_->tablespaces()) {
+            const std::string path = "pg_tblspc/" + oid;
+            remember(path);
+            layout_->data().make_link(path, tree.root().string());
+        }
     }
 
     /// Directories and links at once, in the order of their names; files for the workers.
@@ -396,7 +430,7 @@ private:
     void remove_below(const TargetTree& tree, const std::string& start, const std::string& prefix) {
         std::vector<std::string> extra;
         tree.walk(start, [&](const std::string& path, const struct stat&) {
-            const bool ours = belongs_.contains(std::hash<std::string>{}(prefix + path)) ||
+            const bool ours = belongs(prefix + path) ||
                               (prefix.empty() && (path == kRestoreMark || path == "lost+found"));
             if (!ours) {
                 extra.push_back(path);
@@ -409,6 +443,7 @@ private:
     }
 
     void remove_what_does_not_belong() {
+        std::sort(belongs_.begin(), belongs_.end());
         remove_below(layout_->data(), {}, {});
         if (layout_->wal()) {
             remove_below(*layout_->wal(), {}, "pg_wal/");
@@ -417,8 +452,7 @@ private:
             const std::string prefix = "pg_tblspc/" + oid + '/';
             // Only its own version's directory: another server's may lie beside it.
             tree.walk({}, [&](const std::string& path, const struct stat&) {
-                if (path.find('/') == std::string::npos &&
-                    belongs_.contains(std::hash<std::string>{}(prefix + path))) {
+                if (path.find('/') == std::string::npos && belongs(prefix + path)) {
                     remove_below(tree, path, prefix);
                 }
                 return false;
@@ -427,7 +461,7 @@ private:
     }
 
     void finish() {
-        layout_->sync();
+        sync();
         if (!control_) {
             throw Error{ErrorKind::kVaultCorrupt, "The recovery point has no global/pg_control."};
         }
@@ -437,7 +471,7 @@ private:
         restored_.bytes += restorer.bytes;
         restored_.bytes_written += restorer.bytes_written;
         layout_->data().remove(kRestoreMark);
-        layout_->data().sync();
+        sync();
     }
 
     void tell_next_steps() {
@@ -467,10 +501,10 @@ private:
     const StreamSource& source_;
     const RestoreClusterOptions& options_;
     RestoredCluster restored_;
-    BackupManifest manifest_;
+    FileTable manifest_;
     std::optional<ClusterLayout> layout_;
     std::optional<FileTask> control_;
-    std::unordered_set<std::size_t> belongs_;  ///< Hashes of paths.
+    std::vector<std::size_t> belongs_;  ///< Hashes of paths, sorted once all are known.
     std::uint64_t total_ = 0;
     std::atomic<std::uint64_t> bytes_done_ = 0;
     std::atomic<std::uint64_t> files_done_ = 0;

@@ -36,6 +36,11 @@ enum class ExistingFiles {
     kDelta,   ///< The target may hold a data directory: it is made equal, rewriting what differs.
 };
 
+enum class Durability {
+    kDurable,  ///< What was restored survives power loss.
+    kNone,     ///< For a cluster that is thrown away again: nothing waits for the disk.
+};
+
 struct ClusterRestoreProgress {
     std::uint64_t bytes_done = 0;
     std::uint64_t bytes_total = 0;
@@ -47,6 +52,7 @@ struct RestoreClusterOptions {
     /// A tablespace that is not named goes where it was on the server.
     std::vector<TablespaceMapping> tablespaces = {};
     ExistingFiles existing = ExistingFiles::kRefuse;
+    Durability durability = Durability::kDurable;
     std::size_t workers = 0;  ///< 0: as many as the machine has processors, at most 16.
     /// Empty: the server starts at the state of the backup's end. Else it goes on from there with
     /// the log that this command fetches (`%f`, `%p`), up to the log's end, on a new timeline.
@@ -71,9 +77,9 @@ struct RestoredCluster {
 };
 
 /// Makes a data directory out of a physical recovery point, such that PostgreSQL of the same major
-/// version starts from it. When this returns, it survives power loss. `global/pg_control` is
-/// written last of all: what was broken off in between never starts, and can be taken up again with
-/// kDelta.
+/// version starts from it. When this returns, it survives power loss (kDurable).
+/// `global/pg_control` is written last of all: what was broken off in between never starts, and can
+/// be taken up again with kDelta.
 ///
 /// Every file is compared with the server's manifest while it is written. No link below the target
 /// is followed, but for those of tablespaces and of pg_wal.

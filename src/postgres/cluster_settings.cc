@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -50,6 +51,20 @@ void make_parents(const TargetTree& tree, const std::string& path) {
          slash = path.find('/', slash + 1)) {
         tree.make_directory(path.substr(0, slash), kDirectoryMode);
     }
+}
+
+/// The last word: what stands in this file overrides postgresql.conf.
+void append_settings(const TargetTree& data, const std::string& lines) {
+    constexpr const char* kFile = "postgresql.auto.conf";
+    if (lines.empty()) {
+        return;
+    }
+    std::string text = data.read_file(kFile).value_or("");
+    if (!text.empty() && !text.ends_with('\n')) {
+        text += '\n';
+    }
+    text += "# Added by the restore.\n" + lines;
+    data.write_file(kFile, as_bytes(text), kFileMode);
 }
 
 /// Where the data directory has no such file itself, it gets the one that lay outside.
@@ -99,6 +114,21 @@ void bring_configuration(
             }
         }
     }
+    std::string places;
+    for (const auto& [name, setting] :
+         {std::pair{"pg_hba.conf", "hba_file"}, {"pg_ident.conf", "ident_file"}}) {
+        const bool was_elsewhere = std::any_of(
+            restored.cluster.configuration.begin(),
+            restored.cluster.configuration.end(),
+            [&](const SavedConfiguration& one) { return one.name == name; }
+        );
+        if (was_elsewhere) {
+            places += fmt::format(
+                "{} = {}\n", setting, quote_setting((restored.data_directory / name).string())
+            );
+        }
+    }
+    append_settings(data, places);
     if (!brought.empty()) {
         restored.next_steps.push_back(fmt::format(
             "Read the configuration that lay outside the data directory and is in it now: {}. "
@@ -114,15 +144,13 @@ void set_recovery(
     if (options.restore_command.empty()) {
         return;
     }
-    std::string text = data.read_file("postgresql.auto.conf").value_or("");
-    if (!text.empty() && !text.ends_with('\n')) {
-        text += '\n';
-    }
-    text += fmt::format(
-        "# Added by the restore.\nrestore_command = {}\nrecovery_target_timeline = 'latest'\n",
-        quote_setting(options.restore_command)
+    append_settings(
+        data,
+        fmt::format(
+            "restore_command = {}\nrecovery_target_timeline = 'latest'\n",
+            quote_setting(options.restore_command)
+        )
     );
-    data.write_file("postgresql.auto.conf", as_bytes(text), kFileMode);
     data.write_file("recovery.signal", {}, kFileMode);
     restored.next_steps.push_back(
         "Recovery goes on to the end of the log that restore_command fetches, then the server "

@@ -161,6 +161,22 @@ public:
         in_label_ = false;
     }
 
+    void manifest(ByteSpan bytes) {
+        if (manifest_ == nullptr) {
+            StreamSpec spec;
+            spec.name = kManifestStream;
+            spec.kind = StreamKind::kBackupManifest;
+            manifest_ = streams_.open(spec);
+        }
+        manifest_->write(bytes);
+    }
+    void finish() {
+        if (manifest_ != nullptr) {
+            manifest_->close();
+            manifest_.reset();
+        }
+    }
+
     [[nodiscard]] bool from_standby() const {
         return label_.find("\nBACKUP FROM: standby\n") != std::string::npos;
     }
@@ -174,6 +190,7 @@ private:
 
     BackupStreams& streams_;
     std::unique_ptr<StreamWriter> writer_;
+    std::unique_ptr<StreamWriter> manifest_;
     std::map<std::string, std::uint64_t> tablespace_bytes_;
     bool in_label_ = false;
     std::string label_;
@@ -274,10 +291,61 @@ Json summary(
     };
 }
 
+/// Whether the server reads the page as damaged too, now: what the backup saw may have been half
+/// of a write, which recovery replaces.
+bool is_damaged_still(
+    Connection& session,
+    const BaseBackup& base,
+    const PageFailure& failure,
+    const std::stop_token& stop
+) {
+    const std::uint64_t offset = std::uint64_t{failure.block % base.segment_blocks} * kPageBytes;
+    const QueryResult rows = session.query(
+        "SELECT pg_catalog.encode(pg_catalog.pg_read_binary_file($1, $2, $3, true), 'hex') AS page",
+        {failure.path, fmt::format("{}", offset), fmt::format("{}", kPageBytes)},
+        {.stop = stop}
+    );
+    const auto page = from_hex(rows.text(0, "page"));
+    if (!page || page->size() != kPageBytes) {
+        return false;  // Dropped or truncated meanwhile.
+    }
+    const PageHeader header = read_page_header(*page);
+    return header.upper != 0 && header.lsn < base.start &&
+           page_checksum(*page, failure.block) != header.checksum;
+}
+
+void read_failed_pages_again(
+    Connection& session,
+    BaseBackup& base,
+    std::vector<std::string>& notes,
+    const std::stop_token& stop
+) {
+    try {
+        const auto sound = std::remove_if(
+            base.page_failures.begin(),
+            base.page_failures.end(),
+            [&](const auto& one) { return !is_damaged_still(session, base, one, stop); }
+        );
+        base.page_failure_count -= static_cast<std::uint64_t>(base.page_failures.end() - sound);
+        base.page_failures.erase(sound, base.page_failures.end());
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kMissingDatabasePermissions &&
+            error.kind() != ErrorKind::kPostgresQuery) {
+            throw;
+        }
+        notes.push_back(fmt::format(
+            "Pages that do not match their checksums could not be read a second time, so some may "
+            "only have been written just then: {}",
+            error.what()
+        ));
+    }
+}
+
 /// What an ordinary session can add. A backup is complete without.
-void add_configuration(
+void look_with_sql(
     const ConnectionParameters& parameters,
     BackupStreams& streams,
+    BaseBackup& base,
     PhysicalBackup& backup,
     const std::stop_token& stop
 ) {
@@ -295,6 +363,9 @@ void add_configuration(
         ));
         return;
     }
+    if (!base.page_failures.empty()) {
+        read_failed_pages_again(*session, base, backup.notes, stop);
+    }
     backup.cluster.configuration = save_configuration(*session, streams, backup.notes, stop);
 }
 
@@ -311,7 +382,7 @@ PhysicalBackup run_physical_backup(
     const Instant started = clock.now();
     DataStreams data{streams};
     WalStreams wal{streams};
-    const BaseBackup base = take_base_backup_with_wal(
+    BaseBackup base = take_base_backup_with_wal(
         parameters,
         data,
         wal,
@@ -320,13 +391,16 @@ PhysicalBackup run_physical_backup(
          .rate_max_kib = options.rate_max_kib,
          .stop = options.stop,
          .silence_max = options.silence_max,
+         .on_manifest = [&data](ByteSpan bytes) { data.manifest(bytes); },
          .progress = options.progress}
     );
     wal.finish();
-    write_stream(streams, kManifestStream, StreamKind::kBackupManifest, base.manifest);
+    data.finish();
+    look_with_sql(parameters, streams, base, backup, options.stop);
+    std::vector<SavedConfiguration> configuration = std::move(backup.cluster.configuration);
     backup.cluster = describe(base, data);
+    backup.cluster.configuration = std::move(configuration);
     backup.cluster.wal_bytes = wal.bytes();
-    add_configuration(parameters, streams, backup, options.stop);
     backup.cluster.started = started;
     backup.cluster.ended = clock.now();
     warn_of_pages(backup);

@@ -21,6 +21,10 @@ std::string sqlstate_of(const Error& error) {
 
 /// What ends a preflight, since everything after it would fail the same way.
 bool is_about_the_network(const Error& error) {
+    if (const std::string sqlstate = sqlstate_of(error);
+        sqlstate == "53300" || sqlstate == "42501") {
+        return false;  // The server was reached and refused.
+    }
     constexpr std::array kKinds{
         ErrorKind::kServerUnreachable,
         ErrorKind::kServerTls,

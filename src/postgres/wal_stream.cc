@@ -105,7 +105,10 @@ void WalStream::run(WalTarget& target, Lsn start, std::uint32_t timeline, std::s
                 take(message, target, timeline, reply_wanted);
                 break;
             case CopyPoll::kEnd:
-                fail("the server ended this timeline in the middle of the backup");
+                fail(
+                    "the server went over to another timeline in the middle of the backup (a "
+                    "standby was promoted)"
+                );
             case CopyPoll::kNothingYet:
                 if (stop.stop_requested()) {
                     throw Error{ErrorKind::kCancelled, "Streaming the log was stopped by request."};

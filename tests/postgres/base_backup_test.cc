@@ -82,10 +82,15 @@ TEST_F(BaseBackupTest, TheFilesAreWhatTheServerMeantToSend) {
     const TemporaryDirectory target{"holdfast-base"};
     DirectoryWriter writer{target.path()};
     std::uint64_t reported = 0;
+    Bytes manifest_bytes;
     const BaseBackup backup = take_base_backup(
         superuser(server),
         writer,
         {.wal = BackupWal::kIncluded,
+         .on_manifest =
+             [&](ByteSpan bytes) {
+                 manifest_bytes.insert(manifest_bytes.end(), bytes.begin(), bytes.end());
+             },
          .progress =
              [&](const BaseBackupProgress& progress) {
                  reported = progress.bytes_done;
@@ -105,11 +110,11 @@ TEST_F(BaseBackupTest, TheFilesAreWhatTheServerMeantToSend) {
     EXPECT_GT(reported, 0U);
     EXPECT_TRUE(fs::exists(target.path() / "backup_label"));
 
-    const BackupManifest manifest = parse_backup_manifest(backup.manifest);
+    const BackupManifest manifest = parse_backup_manifest(manifest_bytes);
     ASSERT_EQ(manifest.wal_ranges.size(), 1U);
     EXPECT_EQ(manifest.wal_ranges[0].start, backup.start);
     // PostgreSQL's own tool agrees, the log included.
-    std::ofstream{target.path() / "backup_manifest", std::ios::binary} << as_text(backup.manifest);
+    std::ofstream{target.path() / "backup_manifest", std::ios::binary} << as_text(manifest_bytes);
     const RunResult verified = server.run("pg_verifybackup", {target.path().string()});
     EXPECT_TRUE(verified.status.ok()) << verified.error;
 }
@@ -158,6 +163,7 @@ TEST_F(BaseBackupTest, TheLogComesBesideIt) {
     fs::create_directories(target.path() / "pg_wal");
     DirectoryWriter writer{target.path()};
     SegmentWriter wal{target.path() / "pg_wal"};
+    std::ofstream manifest{target.path() / "backup_manifest", std::ios::binary};
     const BaseBackup backup = take_base_backup_with_wal(
         superuser(server),
         writer,
@@ -168,10 +174,11 @@ TEST_F(BaseBackupTest, TheLogComesBesideIt) {
                      "postgres",
                      "INSERT INTO rows SELECT g, md5(g::text) FROM generate_series(1, 90000) g"
                  );
-             }}
+             },
+         .on_manifest = [&](ByteSpan bytes) { manifest << as_text(bytes); }}
     );
+    manifest.close();
     EXPECT_GE(wal.synced, backup.end);
-    std::ofstream{target.path() / "backup_manifest", std::ios::binary} << as_text(backup.manifest);
     const RunResult verified = server.run("pg_verifybackup", {target.path().string()});
     EXPECT_TRUE(verified.status.ok()) << verified.error;
     // The slot went with its session.

@@ -1,13 +1,13 @@
 #include "postgres/physical_backup.h"
 
-#include "base/file.h"
 #include "base/text.h"
-#include "postgres/cluster_archive.h"
-#include "postgres/cluster_restore.h"
-#include "postgres/server_fixture.h"
+#include "postgres/physical_fixture.h"
 
 #include <filesystem>
 #include <fstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 
 namespace holdfast::postgres {
 namespace {
@@ -16,48 +16,82 @@ namespace fs = std::filesystem;
 using testing::PostgresServer;
 using testing::PostgresServerOptions;
 
-constexpr std::string_view kHba =
-    "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
-
-class PhysicalBackupTest : public ServerTest {
+class PhysicalMajorTest : public PhysicalTest, public ::testing::WithParamInterface<int> {
 protected:
-    static PostgresServerOptions options() {
-        PostgresServerOptions out;
-        out.hba = kHba;
-        return out;
+    void SetUp() override {
+        PhysicalTest::SetUp();
+        const auto programs = server_programs(GetParam());
+        if (!programs) {
+            GTEST_SKIP() << "PostgreSQL " << GetParam()
+                         << " is not on this machine: run tools/postgres-versions.sh";
+        }
+        options_ = options();
+        options_.programs = *programs;
     }
-    static void fill(const PostgresServer& server) {
-        server.sql(
-            "postgres",
-            "CREATE TABLE rows AS SELECT g AS id, repeat(md5(g::text), 8) AS text FROM "
-            "generate_series(1, 20000) g; CREATE INDEX ON rows (id); VACUUM rows;"
-        );
-    }
-    static std::string digest(const PostgresServer& server) {
-        return server.sql(
-            "postgres", "SELECT count(*), md5(string_agg(id || text, ',' ORDER BY id)) FROM rows"
-        );
-    }
+    PostgresServerOptions options_;
 };
 
-TEST_F(PhysicalBackupTest, ARestoredServerHasWhatTheOldOneHad) {
-    PostgresServer server{options()};
+TEST_P(PhysicalMajorTest, ARestoredServerHasWhatTheOldOneHad) {
+    const OpenDirectory home;
+    make_for_server(home / "old-space");
+    PostgresServer server{options_};
     fill(server);
+    server.sql(
+        "postgres",
+        fmt::format("CREATE TABLESPACE away LOCATION '{}'", (home / "old-space").string())
+    );
+    server.sql(
+        "postgres",
+        "CREATE TABLE elsewhere TABLESPACE away AS SELECT g AS id FROM generate_series(1, 5000) g; "
+        "CREATE UNLOGGED TABLE loose AS SELECT 1 AS a"
+    );
     MemoryStreams streams;
-    const PhysicalBackup backup = run_physical_backup(superuser(server), clock_, streams, {});
-    EXPECT_TRUE(backup.warnings.empty());
+    const PhysicalBackup backup = back_up(server, streams);
+    EXPECT_EQ(backup.warnings, std::vector<std::string>{});
+    EXPECT_EQ(backup.cluster.major(), GetParam());
     EXPECT_EQ(backup.manifest.at("method"), "physical");
+    ASSERT_EQ(backup.cluster.tablespaces.size(), 1U);
+    EXPECT_GT(backup.cluster.tablespaces[0].bytes, 100U * kKiB);
+    EXPECT_GT(backup.cluster.pages_checked, 500U);
+    EXPECT_EQ(backup.cluster.page_failure_count, 0U);
     const std::string before = digest(server);
+    // What comes later is not in it.
+    server.sql("postgres", "DELETE FROM rows; DROP TABLE elsewhere; CHECKPOINT");
     server.stop();
 
-    const TemporaryDirectory home{"holdfast-restored"};
-    fs::permissions(home.path(), fs::perms::owner_all | fs::perms::others_exec);
-    const RestoredCluster restored = restore_cluster(streams, {.target = home.path() / "data"});
+    const RestoredCluster restored = restore_cluster(
+        streams,
+        {.target = home / "data",
+         .tablespaces = {{.from = (home / "old-space").string(), .to = home / "new-space"}}}
+    );
     EXPECT_EQ(restored.bytes, restored.bytes_written);
-    EXPECT_TRUE(restored.warnings.empty());
-    const PostgresServer again{home.path() / "data", options()};
-    EXPECT_EQ(digest(again), before);
+    EXPECT_EQ(restored.warnings, std::vector<std::string>{});
+    EXPECT_THAT(
+        restored.next_steps.back(),
+        ::testing::HasSubstr(fmt::format("Start PostgreSQL {}", GetParam()))
+    );
+    {
+        const PostgresServer again{home / "data", options_};
+        EXPECT_EQ(digest(again), before);
+        EXPECT_EQ(again.sql("postgres", "SELECT count(*) FROM elsewhere"), "5000\n");
+        EXPECT_EQ(again.sql("postgres", "SELECT count(*) FROM loose"), "0\n");
+        EXPECT_EQ(
+            trim(again.sql(
+                "postgres",
+                "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'away'"
+            )),
+            (home / "new-space").string()
+        );
+    }
+    EXPECT_FALSE(fs::is_empty(home / "old-space"));
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Majors,
+    PhysicalMajorTest,
+    ::testing::Values(13, 14, 15, 16, 17, 18),
+    [](const auto& major) { return fmt::format("Postgres{}", major.param); }
+);
 
 }  // namespace
 }  // namespace holdfast::postgres

@@ -345,9 +345,10 @@ RunResult PostgresServer::run(
     const FileDescriptor file = make_memory_file("input", input);
     ProcessSpec spec;
     spec.program = "/bin/sh";
-    spec.arguments = {
-        "-c", "exec \"$@\" </proc/self/fd/3", "sh", (options_.programs / program).string()
-    };
+    // Servers from elsewhere than Debian come without client programs.
+    const fs::path own = options_.programs / program;
+    const fs::path path = fs::exists(own) ? own : PostgresServerOptions{}.programs / program;
+    spec.arguments = {"-c", "exec \"$@\" </proc/self/fd/3", "sh", path.string()};
     for (auto& argument : arguments) {
         spec.arguments.push_back(std::move(argument));
     }
