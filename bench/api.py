@@ -40,7 +40,7 @@ def main():
     directory = tempfile.mkdtemp(prefix="holdfast-api-")
     holdfast = Holdfast(os.environ["HOLDFAST"], directory)
     try:
-        vault = holdfast.dp("backup-vault", "create", "-g", "rg", "--vault-name", "V", "-l", "local", "--type", "SystemAssigned",
+        vault = holdfast.dp("backup-vault", "create", "-g", "rg", "--vault-name", "Vault1", "-l", "local", "--type", "SystemAssigned",
                             "--storage-settings", "datastore-type=VaultStore", "type=LocallyRedundant")
         me = holdfast.cli("ad", "signed-in-user", "show")
         form = urllib.parse.urlencode({"grant_type": "client_credentials", "client_id": me["appId"], "client_secret": holdfast.token,
