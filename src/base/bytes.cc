@@ -1,5 +1,6 @@
 #include "base/bytes.h"
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 
@@ -47,7 +48,19 @@ std::string encode_base64(ByteSpan bytes, std::string_view alphabet, bool padded
     return out;
 }
 
-std::optional<Bytes> decode_base64(std::string_view text, std::string_view alphabet, bool padded) {
+/// Of every byte its value in `alphabet`, or -1: access tokens are decoded with every request.
+constexpr std::array<std::int8_t, 256> values_of(std::string_view alphabet) {
+    std::array<std::int8_t, 256> values{};
+    values.fill(-1);
+    for (std::size_t i = 0; i < alphabet.size(); ++i) {
+        values[static_cast<unsigned char>(alphabet[i])] = static_cast<std::int8_t>(i);
+    }
+    return values;
+}
+
+std::optional<Bytes> decode_base64(
+    std::string_view text, const std::array<std::int8_t, 256>& values, bool padded
+) {
     if (padded) {
         if (text.size() % 4 != 0) {
             return std::nullopt;
@@ -64,8 +77,8 @@ std::optional<Bytes> decode_base64(std::string_view text, std::string_view alpha
     std::uint32_t group = 0;
     unsigned bits = 0;
     for (const char c : text) {
-        const auto value = alphabet.find(c);
-        if (value == std::string_view::npos) {
+        const std::int8_t value = values[static_cast<unsigned char>(c)];
+        if (value < 0) {
             return std::nullopt;
         }
         group = (group << 6) | static_cast<std::uint32_t>(value);
@@ -129,11 +142,13 @@ std::string to_base64url(ByteSpan bytes) {
 }
 
 std::optional<Bytes> from_base64(std::string_view text) {
-    return decode_base64(text, kBase64, true);
+    static constexpr auto kValues = values_of(kBase64);
+    return decode_base64(text, kValues, true);
 }
 
 std::optional<Bytes> from_base64url(std::string_view text) {
-    return decode_base64(text, kBase64Url, false);
+    static constexpr auto kValues = values_of(kBase64Url);
+    return decode_base64(text, kValues, false);
 }
 
 bool equal_constant_time(ByteSpan a, ByteSpan b) noexcept {
