@@ -21,7 +21,6 @@ namespace holdfast::postgres {
 
 namespace {
 
-constexpr int kTypedStreamMajor = 15;  // One COPY with typed messages; before, one a tablespace.
 constexpr std::size_t kPageFailuresKept = 100;
 
 /// What must be no smaller on a standby than it was, what must be installed, and where files lie.
@@ -288,7 +287,7 @@ public:
         if (result_.page_checks == BaseBackup::PageChecks::kDone) {
             receiver_.pages.emplace(result_.start, result_.segment_blocks, result_);
         }
-        if (connection_.server_major() >= kTypedStreamMajor) {
+        if (version_traits(connection_.server_major()).has_option_lists) {
             take_typed_stream();
         } else {
             take_stream_for_each_tablespace();
@@ -472,6 +471,13 @@ private:
         };
         throw Error{ErrorKind::kNoFreeWalSender, std::move(text)};
     }
+    if (sqlstate == "53400") {
+        text.recommended_actions = {
+            "Raise max_replication_slots (a backup takes one) and restart the server, or drop a "
+            "slot that is not needed (pg_replication_slots)."
+        };
+        throw Error{ErrorKind::kNoFreeWalSender, std::move(text)};
+    }
     if (error.kind() == ErrorKind::kPostgresQuery) {
         text.message =
             fmt::format("The base backup of {} failed: {}", parameters.describe(), error.what());
@@ -480,13 +486,21 @@ private:
     throw Error{error};
 }
 
+WalStream open_wal_stream(const ConnectionParameters& parameters, const std::stop_token& stop) {
+    try {
+        return WalStream{parameters, stop};
+    } catch (const Error& error) {
+        throw_backup_failure(error, parameters);
+    }
+}
+
 }  // namespace
 
 std::string base_backup_command(int major, const BaseBackupOptions& options) {
     const bool fast = options.checkpoint == CheckpointMode::kFast;
     const bool wal = options.wal == BackupWal::kIncluded;
     const std::string label = plain_label(options.label);
-    if (major < kTypedStreamMajor) {
+    if (!version_traits(major).has_option_lists) {
         return fmt::format(
             "BASE_BACKUP LABEL '{}' PROGRESS{}{} NOWAIT{} TABLESPACE_MAP NOVERIFY_CHECKSUMS "
             "MANIFEST 'yes' MANIFEST_CHECKSUMS 'CRC32C'",
@@ -527,7 +541,7 @@ BaseBackup take_base_backup_with_wal(
     WalTarget& wal,
     const BaseBackupOptions& options
 ) {
-    WalStream stream{parameters, options.stop};
+    WalStream stream = open_wal_stream(parameters, options.stop);
     // Whichever of the two fails ends the other; the first failure is the one to tell.
     std::stop_source stop;
     const std::stop_callback forward{options.stop, [&stop] { stop.request_stop(); }};

@@ -85,7 +85,7 @@ void save(
 ) {
     // Hexadecimal, so that any encoding comes through as it is.
     const QueryResult rows = session.query(
-        "SELECT pg_catalog.encode(pg_catalog.pg_read_binary_file($1, 0, $2), 'hex') AS bytes",
+        "SELECT pg_catalog.encode(pg_catalog.pg_read_binary_file($1, 0, $2, true), 'hex') AS bytes",
         {file.path, fmt::format("{}", kFileBytesMax)},
         {.stop = stop}
     );
@@ -158,7 +158,9 @@ std::optional<Finding> find_unreadable_configuration(
         .remedies = {
             fmt::format("GRANT pg_read_all_settings, pg_read_server_files TO {};", name),
             fmt::format(
-                "GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint) TO {};", name
+                "GRANT EXECUTE ON FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO "
+                "{};",
+                name
             )}};
     try {
         const std::vector<Located> files = locate_outside(session, stop);
@@ -167,7 +169,7 @@ std::optional<Finding> find_unreadable_configuration(
         }
         const QueryResult may = session.execute(
             "SELECT pg_catalog.has_function_privilege("
-            "'pg_catalog.pg_read_binary_file(text, bigint, bigint)', 'EXECUTE') AND "
+            "'pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)', 'EXECUTE') AND "
             "pg_catalog.pg_has_role('pg_read_server_files', 'USAGE') AS readable",
             {.stop = std::move(stop)}
         );

@@ -10,12 +10,12 @@ namespace holdfast::postgres {
 namespace {
 
 constexpr std::array kTraits{
-    VersionTraits{13, false, nullptr, false, false, false, false},
-    VersionTraits{14, false, nullptr, false, false, true, false},
-    VersionTraits{15, true, "daticulocale", false, false, true, false},
-    VersionTraits{16, true, "daticulocale", true, false, true, true},
-    VersionTraits{17, true, "datlocale", true, true, true, true},
-    VersionTraits{18, true, "datlocale", true, true, true, true},
+    VersionTraits{13, false, nullptr, false, false, false, false, false},
+    VersionTraits{14, false, nullptr, false, false, true, false, false},
+    VersionTraits{15, true, "daticulocale", false, false, true, false, true},
+    VersionTraits{16, true, "daticulocale", true, false, true, true, true},
+    VersionTraits{17, true, "datlocale", true, true, true, true, true},
+    VersionTraits{18, true, "datlocale", true, true, true, true, true},
 };
 
 std::string provider_name(std::string_view letter) {

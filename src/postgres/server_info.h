@@ -22,6 +22,9 @@ struct VersionTraits {
     bool has_builtin_provider;    ///< datlocprovider 'b': 17+
     bool has_predefined_read;     ///< pg_read_all_data: 14+
     bool has_membership_options;  ///< pg_auth_members.inherit_option, set_option: 16+
+    /// Replication commands take options in parentheses, and BASE_BACKUP sends one stream of typed
+    /// messages instead of one for each tablespace: 15+
+    bool has_option_lists;
 };
 inline constexpr int kServerMajorMin = 13;
 [[nodiscard]] const VersionTraits& version_traits(int major);

@@ -59,12 +59,12 @@ WalStream::WalStream(const ConnectionParameters& parameters, std::stop_token sto
       slot_{fmt::format("holdfast_{}", to_hex(random_array<8>()))} {
     const QueryResult size = connection_.execute("SHOW wal_segment_size", {.stop = stop});
     segment_bytes_ = parse_memory_size(size.text(0, "wal_segment_size"));
-    constexpr int kOptionListMajor = 15;
     (void)connection_.execute(
         fmt::format(
             "CREATE_REPLICATION_SLOT {} TEMPORARY PHYSICAL {}",
             slot_,
-            connection_.server_major() >= kOptionListMajor ? "(RESERVE_WAL true)" : "RESERVE_WAL"
+            version_traits(connection_.server_major()).has_option_lists ? "(RESERVE_WAL true)"
+                                                                        : "RESERVE_WAL"
         ),
         {.stop = stop}
     );
