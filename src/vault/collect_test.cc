@@ -264,5 +264,64 @@ TEST(Collect, RemovesNothingWhenAnythingIsUnclear) {
     }
 }
 
+// Every check goes on where the last one stopped, whoever made it.
+TEST(BudgetedCheck, GetsThroughAllPacksOneAfterTheOther) {
+    Vault vault;
+    write_point(*vault.repository, {{"a", pseudo_random_bytes(3 * kMiB, 1)}});
+    const std::uint64_t packs = vault.count("packs/");
+    std::uint64_t read = 0;
+    std::uint64_t never = packs;
+    for (int turn = 0; never > 0; ++turn) {
+        ASSERT_LT(turn, 40);
+        vault.restart();
+        vault.clock.advance(std::chrono::hours{1});
+        const CheckReport report = vault.repository->check({.budget = {.percent = 20}}, {});
+        EXPECT_TRUE(report.sound());
+        EXPECT_GT(report.pack_read_count, 0U);
+        EXPECT_LT(report.pack_read_count, packs);
+        read += report.pack_read_count;
+        EXPECT_EQ(report.pack_never_read_count, never > report.pack_read_count
+                                                    ? never - report.pack_read_count
+                                                    : 0U);
+        never = report.pack_never_read_count;
+        EXPECT_EQ(vault.count("verified/"), 1U);
+    }
+    EXPECT_GE(read, packs);
+    // Now the one read first is the oldest, and the next check takes it again.
+    const auto report = vault.repository->check({.budget = {.bytes = 1}}, {});
+    EXPECT_EQ(report.pack_read_count, 1U);
+    ASSERT_TRUE(report.oldest_read_at.has_value());
+    EXPECT_GE(*report.oldest_read_at, testing::instant(3600));
+}
+
+TEST(BudgetedCheck, DamageIsFoundWhenItsTurnComesAndIsNotForgotten) {
+    Vault vault;
+    const Streams data{{"a", pseudo_random_bytes(2 * kMiB, 1)}};
+    const auto id = write_point(*vault.repository, data).id;
+    EXPECT_TRUE(vault.repository->check({.read_data_percent = 100}, {}).sound());
+    std::optional<ObjectKey> victim;
+    vault.store.list(
+        "packs/", [&](const ObjectInfo& info) { return victim = info.key, false; }, {}
+    );
+    vault.store.flip_byte(*victim, 5000);
+    bool found = false;
+    for (int turn = 0; turn < 20 && !found; ++turn) {
+        const auto report = vault.repository->check({.budget = {.percent = 10}}, {});
+        found = !report.sound();
+        if (found) {
+            EXPECT_EQ(report.damaged.front().object_key, victim->text());
+            EXPECT_EQ(report.damaged.front().points, std::vector<PointId>{id});
+        }
+    }
+    EXPECT_TRUE(found);
+    // Stored again by the next backup; then the damaged pack is of no use to anybody and goes.
+    write_point(*vault.repository, data);
+    vault.collect();
+    vault.collect();
+    EXPECT_FALSE(vault.store.size(*victim, {}).has_value());
+    EXPECT_EQ(read_streams(*vault.repository, id), data);
+    EXPECT_TRUE(vault.repository->check({.read_data_percent = 100}, {}).sound());
+}
+
 }  // namespace
 }  // namespace holdfast::vault

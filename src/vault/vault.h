@@ -5,6 +5,7 @@
 #include "base/ids.h"
 #include "base/secret.h"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -246,10 +247,24 @@ struct StateLog {
     bool complete = true;
 };
 
+/// How much of the packs a check reads; it takes those first that were verified longest ago, or
+/// never, so that one check after the other gets through them all. All bounds hold at once; 0: not
+/// bounded. At least one pack is read.
+struct ReadBudget {
+    int percent = 0;  ///< Of the packs' bytes.
+    std::uint64_t bytes = 0;
+    std::chrono::seconds time{0};
+    [[nodiscard]] bool given() const noexcept {
+        return percent > 0 || bytes > 0 || time.count() > 0;
+    }
+};
+
 struct CheckOptions {
     /// Share of the packs whose every byte is read, decrypted and hashed; 0 reads footers only, 100
     /// reads all.
     int read_data_percent = 0;
+    /// Instead of that, when given.
+    ReadBudget budget = {};
     /// Chooses which packs a share below 100 covers.
     std::uint64_t seed = 0;
     /// Called now and then with (done, total) packs.
@@ -260,6 +275,11 @@ struct CheckReport {
     std::uint64_t object_count = 0;
     std::uint64_t pack_count = 0;
     std::uint64_t pack_read_count = 0;  ///< Of these, read whole.
+    std::uint64_t pack_read_bytes = 0;
+    std::uint64_t pack_never_read_count = 0;  ///< Not even by an earlier check.
+    /// When the pack was read whole that was so longest ago, of those that ever were. Nothing: none
+    /// was.
+    std::optional<Instant> oldest_read_at;
     std::uint64_t point_count = 0;
     std::uint64_t stored_bytes = 0;
     std::uint64_t unreferenced_bytes =

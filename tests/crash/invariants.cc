@@ -17,6 +17,7 @@ void check_names(ObjectStore& store) {
             const bool known = parse_point_key(info.key) || parse_pack_key(info.key) ||
                                parse_index_key(info.key) || parse_session_key(info.key) ||
                                parse_condemned_key(info.key) || parse_collection_key(info.key) ||
+                               parse_numbered_key(info.key, kVerifiedPrefix) ||
                                text.starts_with(kConfigPrefix) || text.starts_with(kKeysPrefix) ||
                                text.starts_with(kStatePrefix) || text.starts_with(kCatalogPrefix);
             EXPECT_TRUE(known) << text;

@@ -5,8 +5,10 @@
 #include "vault/detail/repository.h"
 #include "vault/detail/sealed.h"
 #include "vault/detail/session.h"
+#include "vault/detail/verified.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <unordered_map>
 
@@ -258,6 +260,9 @@ private:
     }
 
     [[nodiscard]] bool chosen(const Pack& pack) const {
+        if (options_.budget.given()) {
+            return within_budget();
+        }
         Bytes seed(8);
         put_little_endian<std::uint64_t>(seed.data(), options_.seed);
         seed.insert(seed.end(), pack.name.begin(), pack.name.end());
@@ -265,8 +270,83 @@ private:
         return draw < static_cast<std::uint32_t>(std::clamp(options_.read_data_percent, 0, 100));
     }
 
+    /// By number; with a budget those first that were read longest ago.
+    [[nodiscard]] std::vector<std::uint32_t> order_of_packs() const {
+        std::vector<std::uint32_t> order(packs_.size());
+        std::iota(order.begin(), order.end(), 0U);
+        if (options_.budget.given()) {
+            std::stable_sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) {
+                return read_at(packs_[a].name) < read_at(packs_[b].name);
+            });
+        }
+        return order;
+    }
+
+    /// The beginning of time when it never was.
+    [[nodiscard]] Instant read_at(const Sha256& pack) const {
+        const auto found = verified_.find(pack);
+        return found == verified_.end() ? Instant::min() : found->second;
+    }
+
+    [[nodiscard]] bool within_budget() const {
+        if (report_.pack_read_count == 0) {
+            return true;
+        }
+        const ReadBudget& budget = options_.budget;
+        std::uint64_t all = 0;
+        for (const Pack& pack : packs_) {
+            all += pack.bytes;
+        }
+        const auto percent = static_cast<std::uint64_t>(std::max(budget.percent, 0));
+        return (budget.percent <= 0 || report_.pack_read_bytes * 100 < all * percent) &&
+               (budget.bytes == 0 || report_.pack_read_bytes < budget.bytes) &&
+               (budget.time.count() == 0 ||
+                engine_.clock.steady_now() - began_ < budget.time);
+    }
+
+    /// Remembers in the repository which packs were found sound.
+    void keep_verified() {
+        const auto exists = [this](const Sha256& name) {
+            return std::binary_search(
+                packs_.begin(),
+                packs_.end(),
+                Pack{.name = name},
+                [](const Pack& a, const Pack& b) { return a.name < b.name; }
+            );
+        };
+        for (const auto& [name, at] : sound_) {
+            verified_.insert_or_assign(name, at);
+        }
+        for (const Pack& pack : packs_) {
+            const auto found = verified_.find(pack.name);
+            if (found == verified_.end()) {
+                ++report_.pack_never_read_count;
+            } else if (!report_.oldest_read_at || found->second < *report_.oldest_read_at) {
+                report_.oldest_read_at = found->second;
+            }
+        }
+        if (sound_.empty()) {
+            return;
+        }
+        try {
+            repository_.require_feature(kFeatureCollect, stop_);
+            VerifiedStore{engine_}.add(sound_, exists, stop_);
+        } catch (const Error& error) {
+            if (error.kind() == ErrorKind::kCancelled) {
+                throw;
+            }
+            report_.notes.push_back(fmt::format(
+                "Which packs were read could not be recorded in the vault ({}); the next check "
+                "begins where this one began.",
+                error.what()
+            ));
+        }
+    }
+
     void check_packs() {
-        for (std::uint32_t i = 0; i < packs_.size(); ++i) {
+        verified_ = VerifiedStore{engine_}.load(stop_);
+        std::uint64_t done = 0;
+        for (const std::uint32_t i : order_of_packs()) {
             require_running();
             const Pack& pack = packs_[i];
             const ObjectKey key = pack_key(pack.name);
@@ -276,12 +356,13 @@ private:
                 read_pack(i, key);  // Its footer is damaged: what of it is sound?
             }
             if (options_.on_progress) {
-                options_.on_progress(i + 1, packs_.size());
+                options_.on_progress(++done, packs_.size());
             }
         }
         std::sort(blobs_.begin(), blobs_.end(), [](const BlobFact& a, const BlobFact& b) {
             return a.key < b.key;
         });
+        keep_verified();
     }
 
     void add_blob(const PackEntry& entry, std::uint32_t pack, bool is_damaged) {
@@ -315,6 +396,7 @@ private:
     /// Every byte of the pack: its name, and each blob decrypted, decompressed and identified.
     void read_pack(std::uint32_t number, const ObjectKey& key) {
         ++report_.pack_read_count;
+        report_.pack_read_bytes += packs_[number].bytes;
         Bytes bytes;
         if (!guarded(key, [&] { bytes = fetch(key); })) {
             return;
@@ -350,6 +432,8 @@ private:
             );
         } else if (sha256(bytes) != packs_[number].name) {
             damaged(key.text(), "Its contents do not hash to its name.");
+        } else if (footer_sound) {
+            sound_.insert_or_assign(packs_[number].name, engine_.clock.now());
         }
     }
 
@@ -581,6 +665,9 @@ private:
     std::map<ChunkKey, Sha256> lost_;  // Index entries without a blob.
     std::set<ChunkKey> seen_;
     bool recovery_wrapping_found_ = false;
+    const SteadyInstant began_ = engine_.clock.steady_now();
+    VerifiedPacks verified_;  // By this check and earlier ones.
+    VerifiedPacks sound_;     // By this one.
 };
 
 CheckReport RepositoryImpl::check(const CheckOptions& options, std::stop_token stop) {

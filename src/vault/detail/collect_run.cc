@@ -80,6 +80,7 @@ CollectReport Collector::run() {
     engine_.index.refresh(stop_);
     report_.index_segments_before = engine_.index.segment_ids().size();
     const Survey survey = look_again();
+    index_the_rest(survey);
     remove_packs(survey);
     remove_empty_lists();
     remove_leftovers();
@@ -300,7 +301,9 @@ Collector::Survey Collector::look_again() {
 
 // ---- Removing packs ----
 
-std::optional<std::vector<PackEntry>> Collector::read_footer(const TalliedPack& pack) {
+std::optional<std::vector<PackEntry>> Collector::read_footer(
+    const TalliedPack& pack, Unreadable unreadable
+) {
     const ObjectKey key = pack_key(pack.name);
     try {
         return read_pack_contents(
@@ -319,7 +322,9 @@ std::optional<std::vector<PackEntry>> Collector::read_footer(const TalliedPack& 
         if (error.kind() != ErrorKind::kVaultCorrupt) {
             throw;
         }
-        keep(pack, error.what());
+        if (unreadable == Unreadable::kKeep) {
+            keep(pack, error.what());
+        }
         return std::nullopt;
     }
 }
@@ -331,6 +336,38 @@ void Collector::keep(const TalliedPack& pack, std::string_view problem) {
     add(report_.condemned_left, pack);
 }
 
+/// Packs that a process which died did not come to index, a collector's copies among them.
+void Collector::index_the_rest(const Survey& survey) {
+    constexpr std::size_t kSegmentBlobs = 512 * 1024;
+    const PackNames indexed = engine_.index.indexed_packs(stop_);
+    SegmentContents contents;
+    for (const TalliedPack& pack : survey.packs) {
+        if (std::binary_search(indexed.begin(), indexed.end(), pack.name) ||
+            survey.condemned.contains(pack.name)) {
+            continue;
+        }
+        const auto entries = read_footer(pack, Unreadable::kLeave);
+        if (!entries) {
+            continue;  // A check names it.
+        }
+        const auto number = static_cast<std::uint32_t>(contents.packs.size());
+        contents.packs.push_back(pack.name);
+        for (const PackEntry& entry : *entries) {
+            contents.blobs.push_back({
+                .key = chunk_key(entry.id),
+                .pack = number,
+                .offset = entry.offset,
+                .frame_bytes = entry.frame_bytes,
+                .plain_bytes = entry.plain_bytes,
+            });
+        }
+        if (contents.blobs.size() >= kSegmentBlobs) {
+            engine_.index.add(std::exchange(contents, {}), {}, stop_);
+        }
+    }
+    engine_.index.add(std::move(contents), {}, stop_);
+}
+
 void Collector::remove_packs(const Survey& survey) {
     std::vector<TalliedPack> dead;
     std::vector<TalliedPack> needed;
@@ -338,7 +375,10 @@ void Collector::remove_packs(const Survey& survey) {
         for (const Sha256& name : *list.packs) {
             require_running();
             const auto* const pack = find_pack(survey.packs, name);
-            const auto entries = pack != nullptr ? read_footer(*pack) : std::nullopt;
+            if (pack == nullptr) {
+                continue;
+            }
+            const auto entries = read_footer(*pack, Unreadable::kKeep);
             if (!entries) {
                 continue;
             }
@@ -372,7 +412,7 @@ void Collector::remove_packs(const Survey& survey) {
 }
 
 bool Collector::save(const Survey& survey, const TalliedPack& pack, BlobCopier& copier) {
-    const auto entries = read_footer(pack);
+    const auto entries = read_footer(pack, Unreadable::kKeep);
     if (!entries) {
         return false;
     }

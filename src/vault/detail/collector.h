@@ -100,9 +100,13 @@ private:
     void condemn();
     void put_suspects();
     [[nodiscard]] Survey look_again();
+    void index_the_rest(const Survey& survey);
     void remove_packs(const Survey& survey);
-    /// Nothing, and the pack is kept, when it cannot be read.
-    [[nodiscard]] std::optional<std::vector<PackEntry>> read_footer(const TalliedPack& pack);
+    enum class Unreadable { kKeep, kLeave };
+    /// Nothing when it cannot be read; kKeep: the pack was to go, and is kept.
+    [[nodiscard]] std::optional<std::vector<PackEntry>> read_footer(
+        const TalliedPack& pack, Unreadable unreadable
+    );
     void keep(const TalliedPack& pack, std::string_view problem);
     /// Sees to it that what is live in the pack can be read elsewhere. False: it stays.
     [[nodiscard]] bool save(const Survey& survey, const TalliedPack& pack, BlobCopier& copier);
