@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -308,6 +309,39 @@ TEST_F(ScratchLimitTest, TimeIsBounded) {
 TEST_F(ScratchLimitTest, KillingEverybodyKillsNobodyOutside) {
     const Error error = ended_by({}, "kill -9 -1");
     EXPECT_EQ(error.kind(), ErrorKind::kScratchServerFailed) << error.what();
+}
+
+/// A service that is not root: this program again, as another user.
+TEST_F(ScratchHostileTest, WithoutRootItHoldsAsWell) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "That is what the others have shown.";
+    }
+    const passwd* user = ::getpwnam("postgres");
+    ASSERT_NE(user, nullptr);
+    const TemporaryDirectory home{"hf-other"};
+    ASSERT_EQ(::chown(home.path().c_str(), user->pw_uid, user->pw_gid), 0);
+    const fs::path program = home.path() / "test";
+    fs::copy_file("/proc/self/exe", program);
+    fs::permissions(program, fs::perms::owner_all | fs::perms::group_all | fs::perms::others_exec);
+    ASSERT_EQ(::chown(program.c_str(), user->pw_uid, user->pw_gid), 0);
+    ProcessSpec spec;
+    spec.program = "/usr/bin/setpriv";
+    spec.arguments = {
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--clear-groups",
+        program.string(),
+        "--gtest_filter=ScratchHostileTest.Nothing*:ScratchLimitTest.Killing*"
+    };
+    spec.environment = {
+        {"TMPDIR", home.path().string()}, {"LC_ALL", "C.UTF-8"}, {"PATH", "/usr/bin:/bin"}
+    };
+    const RunResult result = run_process(spec, kMiB, {});
+    if (result.output.find("SKIPPED") != std::string::npos) {
+        GTEST_SKIP() << result.output;
+    }
+    EXPECT_TRUE(result.status.ok()) << result.output;
+    EXPECT_THAT(result.output, HasSubstr("[  PASSED  ] 2 tests."));
 }
 
 }  // namespace
