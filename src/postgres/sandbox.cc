@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kPrlimit = "/usr/bin/prlimit";
 constexpr const char* kSetpriv = "/usr/bin/setpriv";
+constexpr const char* kEnv = "/usr/bin/env";
 /// Where bubblewrap finds what it is passed.
 constexpr int kFilterNumber = 3;
 constexpr int kPasswdNumber = 4;
@@ -172,6 +173,16 @@ void append_root_link(std::vector<std::string>& words, const std::string& name) 
     }
 }
 
+/// The directories above it, which bubblewrap would make for root alone, too.
+void append_visible(std::vector<std::string>& words, const fs::path& path) {
+    fs::path above = "/";
+    for (const fs::path& part : path.parent_path().relative_path()) {
+        above /= part;
+        append(words, {"--perms", "0755", "--dir", above.string()});
+    }
+    append(words, {"--ro-bind", path.string(), path.string()});
+}
+
 }  // namespace
 
 bool child_has_ended(pid_t process) noexcept {
@@ -226,12 +237,12 @@ std::vector<std::string> Sandbox::mounts() const {
          fmt::format("{}", kPasswdNumber),
          "/etc/passwd"}
     );
-    for (const fs::path& path : visible_) {
-        append(words, {"--ro-bind", path.string(), path.string()});
-    }
     const std::string size = fmt::format("{}", kTemporaryBytes);
     append(words, {"--dev", "/dev", "--size", size, "--perms", "1777", "--tmpfs", "/dev/shm"});
     append(words, {"--remount-ro", "/dev", "--size", size, "--perms", "1777", "--tmpfs", "/tmp"});
+    for (const fs::path& path : visible_) {
+        append_visible(words, path);
+    }
     append(words, {"--bind", directory_.string(), inside().string(), "--remount-ro", "/"});
     return words;
 }
@@ -275,6 +286,14 @@ std::vector<std::string> Sandbox::arguments() const {
              "--no-new-privs",
              "--"}
         );
+    }
+    if (!visible_.empty()) {
+        // Programs find libraries beside them ($ORIGIN) by way of /proc, which is not there.
+        std::vector<std::string> places;
+        for (const fs::path& path : visible_) {
+            places.push_back(path.string());
+        }
+        append(words, {kEnv, "LD_LIBRARY_PATH=" + join(places, ":")});
     }
     return words;
 }

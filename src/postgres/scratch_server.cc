@@ -97,9 +97,18 @@ constexpr std::array kCurable{
 
 [[noreturn]] void fail(std::string message, std::string_view log) {
     ErrorText text;
+    std::string last_words;
     text.message = std::move(message);
     for (const std::string& line : tail_of(log)) {
         text.details.push_back({.code = {}, .message = line, .target = {}});
+        if (line.find("FATAL: ") != std::string::npos || line.find("PANIC: ") != std::string::npos) {
+            last_words = line;
+        }
+    }
+    if (!last_words.empty()) {
+        text.message += " " + last_words;
+    } else if (!text.details.empty()) {
+        text.message += " " + text.details.back().message;
     }
     for (const LogWords& known : kCurable) {
         if (log.find(known.words) != std::string_view::npos) {

@@ -51,6 +51,7 @@ public:
             }
         }
         options.workers = settings_.restore_workers;
+        options.durability = Durability::kNone;
         if (::geteuid() == 0) {
             // Ours, until the sandbox has a uid for them.
             options.owner = FileOwner{.user = 0, .group = 0};

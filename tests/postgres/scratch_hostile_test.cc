@@ -122,7 +122,9 @@ protected:
         );
     }
     [[nodiscard]] static std::string copy_program(const std::string& script) {
-        return fmt::format("COPY (SELECT 1) TO PROGRAM {}", quote_literal("sh -c " + shell(script)));
+        // One that ends without having read the row would be an error of its own.
+        const std::string whole = "cat >/dev/null\n" + script;
+        return fmt::format("COPY (SELECT 1) TO PROGRAM {}", quote_literal("sh -c " + shell(whole)));
     }
     [[nodiscard]] static std::string shell(const std::string& text) {
         std::string quoted = "'";

@@ -30,7 +30,10 @@ protected:
 TEST_F(TestRestoreTest, APhysicalPointIsProvenAndGivesItsTables) {
     PostgresServer source{source_options()};
     const fs::path elsewhere = source.data_directory().parent_path() / "socket" / "space";
-    source.sql("postgres", fmt::format("COPY (SELECT 1) TO PROGRAM 'mkdir {}'", elsewhere.string()));
+    source.sql(
+        "postgres",
+        fmt::format("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; mkdir {}'", elsewhere.string())
+    );
     source.sql(
         "postgres", fmt::format("CREATE TABLESPACE far LOCATION '{}'", elsewhere.string())
     );
