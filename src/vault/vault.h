@@ -357,6 +357,8 @@ struct OpenOptions {
     /// Length of the extents of streams of pages that the parent does not have: a power of two from
     /// 64 KiB to 4 MiB. 0: what suits the stream.
     std::uint64_t extent_bytes = 0;
+    /// Of an extent's base: when the deltas stored since would add up to more, a new base is.
+    unsigned rebase_percent = 200;
     /// Of a point being written: the entries of so much are held in memory, those of more in a
     /// file without a name in the temporary directory, sealed.
     std::uint64_t entry_memory_bytes = 16 * kMiB;

@@ -4,6 +4,7 @@
 #include "vault/detail/page_delta.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace holdfast::vault {
 
@@ -269,15 +270,16 @@ std::optional<Extent> BlobWriter::store_as_delta(
     if (engine_.options.verification == Verification::kBeforePublish) {
         base.resize(plain.size());
         if (!apply_page_delta(delta, base) ||
-            !std::equal(plain.begin(), plain.end(), base.begin())) {
+            std::memcmp(plain.data(), base.data(), plain.size()) != 0) {
             throw_corrupting_machine();
         }
     }
     const Payload payload = prepare(worker, delta);
     const std::uint64_t deltas_stored_bytes =
         parent.deltas_stored_bytes + FrameHeader::kBytes + payload.bytes.size() + kTagBytes;
-    // Then the next deltas, which would repeat this one, cost more than starting over.
-    if (deltas_stored_bytes > location->frame_bytes) {
+    // Then the next deltas, which would repeat this one, cost more than starting over with a base.
+    if (deltas_stored_bytes * 100 >
+        std::uint64_t{location->frame_bytes} * engine_.options.rebase_percent) {
         return std::nullopt;
     }
     const ChunkId id = chunk_id(worker.tools.id_hash, BlobType::kPageDelta, delta);

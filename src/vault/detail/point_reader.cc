@@ -5,6 +5,7 @@
 #include "vault/detail/page_delta.h"
 
 #include <algorithm>
+#include <cstring>
 #include <condition_variable>
 
 namespace holdfast::vault {
@@ -173,7 +174,7 @@ public:
         HOLDFAST_CHECK(!have.empty() && have.size() == next_piece_bytes());
         if (at_ < current_.size()) {
             const ByteSpan rest = ByteSpan{current_}.subspan(at_);
-            const bool equal = std::equal(have.begin(), have.end(), rest.begin());
+            const bool equal = std::memcmp(have.data(), rest.data(), have.size()) == 0;
             if (equal) {
                 at_ = current_.size();
                 given_bytes_ += have.size();
