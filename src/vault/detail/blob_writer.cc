@@ -10,8 +10,9 @@ namespace holdfast::vault {
 
 namespace {
 
-/// One pack filling, one being verified, one being written; more would only add memory.
-constexpr std::size_t kPacksMax = 3;
+/// One pack of data filling, one of nodes, one being verified, one being written; more would only
+/// add memory.
+constexpr std::size_t kPacksMax = 4;
 /// Blobs waiting for a worker, besides one for each worker: enough to bridge a moment's unevenness.
 constexpr std::size_t kQueueSlack = 1;
 /// An index segment is written whenever so many blobs are new: bounds memory, and what a session
@@ -349,27 +350,27 @@ BlobWriter::Placed BlobWriter::reserve(
     std::size_t plain_bytes
 ) {
     std::unique_ptr<OpenPack> fresh;
+    std::unique_ptr<OpenPack>& filling = filling_[is_node(type) ? 1 : 0];
     for (;;) {
         std::unique_ptr<OpenPack> complete;
         {
             const std::lock_guard lock{mutex_};
-            if (!filling_ && fresh) {
-                filling_ = std::move(fresh);
+            if (!filling && fresh) {
+                filling = std::move(fresh);
             }
-            if (filling_) {
-                auto place = filling_->builder.reserve(type, codec, id, payload_bytes, plain_bytes);
+            if (filling) {
+                auto place = filling->builder.reserve(type, codec, id, payload_bytes, plain_bytes);
                 if (place) {
-                    filling_->digests.push_back(digest);
-                    ++filling_->unsealed;
+                    filling->digests.push_back(digest);
+                    ++filling->unsealed;
                     if (fresh) {  // Another worker was first.
                         idle_.push_back(std::move(fresh));
                         pack_returned_.notify_one();
                     }
-                    return {.pack = filling_.get(), .place = *place};
+                    return {.pack = filling.get(), .place = *place};
                 }
-                filling_->closed = true;
-                (filling_->unsealed == 0 ? complete : closing_.emplace_back()) =
-                    std::move(filling_);
+                filling->closed = true;
+                (filling->unsealed == 0 ? complete : closing_.emplace_back()) = std::move(filling);
             }
         }
         if (complete) {
@@ -465,15 +466,17 @@ void BlobWriter::finish() {
     }
     threads_.clear();
     check();
-    std::unique_ptr<OpenPack> last;
-    {
-        const std::lock_guard lock{mutex_};
-        HOLDFAST_CHECK(closing_.empty());
-        last = std::move(filling_);
-    }
-    if (last && !last->builder.entries().empty()) {
-        Worker worker{engine_, digest_key_};
-        publish(worker, std::move(last));
+    for (std::unique_ptr<OpenPack>& filling : filling_) {
+        std::unique_ptr<OpenPack> last;
+        {
+            const std::lock_guard lock{mutex_};
+            HOLDFAST_CHECK(closing_.empty());
+            last = std::move(filling);
+        }
+        if (last && !last->builder.entries().empty()) {
+            Worker worker{engine_, digest_key_};
+            publish(worker, std::move(last));
+        }
     }
     write_index(true);
 }

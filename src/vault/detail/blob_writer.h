@@ -5,6 +5,7 @@
 #include "vault/detail/pack.h"
 #include "vault/detail/sealed.h"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -47,8 +48,8 @@ struct BlobTask {
 /// -> index. Several threads may submit.
 ///
 /// A pack has one salt and so one key; its blobs are sealed by several workers straight into their
-/// places. Whoever completes a full pack publishes it. Two packs are in memory at most: one
-/// filling, one on its way to the store.
+/// places. Whoever completes a full pack publishes it. Four packs are in memory at most: data and
+/// nodes filling, two on their way to the store.
 class BlobWriter {
 public:
     /// `condemned`: the view of the session; outlives the writer.
@@ -146,7 +147,8 @@ private:
     std::exception_ptr failure_;   // Guarded by mutex_.
     ChunkKeySet claimed_;          // Stored or being stored, not indexed yet. Guarded by mutex_.
     std::vector<Buffer> buffers_;  // Idle. Guarded by mutex_.
-    std::unique_ptr<OpenPack> filling_;               // Guarded by mutex_.
+    /// Nodes lie together, apart from data: who walks them reads many with one request.
+    std::array<std::unique_ptr<OpenPack>, 2> filling_;  // Data, nodes. Guarded by mutex_.
     std::vector<std::unique_ptr<OpenPack>> closing_;  // Full, not all sealed. Guarded by mutex_.
     std::vector<std::unique_ptr<OpenPack>> idle_;     // Guarded by mutex_.
     std::size_t packs_made_ = 0;                      // Guarded by mutex_.

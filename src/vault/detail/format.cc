@@ -38,6 +38,21 @@ std::string_view name_of(CollectionObject object) noexcept {
 
 }  // namespace
 
+bool is_node(BlobType type) noexcept {
+    switch (type) {
+        case BlobType::kDataChunk:
+        case BlobType::kExtent:
+        case BlobType::kPageDelta:
+            return false;
+        case BlobType::kNone:
+        case BlobType::kTreeNode:
+        case BlobType::kDirectoryNode:
+        case BlobType::kExtentList:
+            return true;
+    }
+    return true;
+}
+
 std::string_view to_string(ObjectKind kind) noexcept {
     switch (kind) {
         case ObjectKind::kPack:

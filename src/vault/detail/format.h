@@ -56,6 +56,9 @@ enum class BlobType : std::uint8_t {
     kExtentList = 19,
 };
 
+/// Whether blobs of this type refer to others.
+[[nodiscard]] bool is_node(BlobType type) noexcept;
+
 enum class Codec : std::uint8_t { kStored = 0, kZstd = 1 };
 
 inline constexpr std::size_t kTagBytes = 16;

@@ -36,21 +36,6 @@ KeyFilter make_filter(std::uint64_t blobs) {
 
 }  // namespace
 
-bool is_node(BlobType type) noexcept {
-    switch (type) {
-        case BlobType::kDataChunk:
-        case BlobType::kExtent:
-        case BlobType::kPageDelta:
-            return false;
-        case BlobType::kNone:
-        case BlobType::kTreeNode:
-        case BlobType::kDirectoryNode:
-        case BlobType::kExtentList:
-            return true;
-    }
-    return true;
-}
-
 Marker::Marker(Engine& engine, std::uint64_t blobs) : engine_{engine}, live_{make_filter(blobs)} {}
 
 void Marker::mark(

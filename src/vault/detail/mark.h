@@ -41,7 +41,4 @@ private:
     ChunkKeySet nodes_;  // Exact: what is below a node in here is not looked at again.
 };
 
-/// Whether blobs of this type refer to others.
-[[nodiscard]] bool is_node(BlobType type) noexcept;
-
 }  // namespace holdfast::vault
