@@ -113,6 +113,12 @@ std::chrono::milliseconds duration_of(const Setting& setting) {
     return std::chrono::milliseconds{quantity_of(setting, kUnits, {20, 24 * 3'600'000}, "30s")};
 }
 
+/// Of what is done now and then; 0: never.
+std::chrono::seconds interval_of(const Setting& setting) {
+    static constexpr Unit kUnits[] = {{"h", 3600}, {"d", 24 * 3600}};
+    return std::chrono::seconds{quantity_of(setting, kUnits, {0, 90 * 24 * 3600}, "24h")};
+}
+
 std::chrono::seconds token_life_of(const Setting& setting) {
     static constexpr Unit kUnits[] = {{"s", 1}, {"m", 60}, {"h", 3600}};
     return std::chrono::seconds{quantity_of(setting, kUnits, {600, 24 * 3600}, "1h")};
@@ -512,6 +518,26 @@ const std::vector<Key>& keys() {
          "1",
          "Of these, on one PostgreSQL server.",
          [](Config& c, const Setting& s) { c.jobs.max_jobs_per_server = count_of(s, {1, 64}); }},
+        {"jobs.collect_interval",
+         "duration",
+         "24h",
+         "How often the space of removed recovery points is reclaimed, besides after each expiry; "
+         "`0h`: only then.",
+         [](Config& c, const Setting& s) { c.jobs.collect_interval = interval_of(s); }},
+        {"jobs.collect_repack_percent",
+         "number",
+         "50",
+         "A stored pack is rewritten when so much of it is not needed any more; 100: never.",
+         [](Config& c, const Setting& s) {
+             c.jobs.collect_repack_percent = count_of(s, {1, 100});
+         }},
+        {"jobs.collect_unused_percent",
+         "number",
+         "5",
+         "So much of a vault's data may stay unneeded inside packs; 100: any amount.",
+         [](Config& c, const Setting& s) {
+             c.jobs.collect_unused_percent = count_of(s, {0, 100});
+         }},
         {"service.subscription_id",
          "GUID",
          "",

@@ -73,6 +73,9 @@ struct PostgresConfig {
 struct JobsConfig {
     std::size_t max_jobs = 2;
     std::size_t max_jobs_per_server = 1;
+    std::chrono::seconds collect_interval{std::chrono::hours{24}};
+    std::size_t collect_repack_percent = 50;
+    std::size_t collect_unused_percent = 5;
 };
 
 struct ServiceConfig {

@@ -120,12 +120,48 @@ std::unique_ptr<catalog::Catalog> open_catalog(const Config& config, Clock& cloc
     return catalog::open_sqlite_catalog(config.state.directory / "catalog.db", clock);
 }
 
-jobs::RepositorySettings repository_settings(const VaultsConfig& config) {
-    jobs::RepositorySettings settings{.root = config.directory};
-    settings.open.verification =
-        config.verify_writes ? vault::Verification::kBeforePublish : vault::Verification::kOff;
-    settings.compression_level = config.compression_level;
+/// Who writes to the vaults: kept in the state directory, which one server at a time holds locked.
+vault::OwnerId session_owner(const std::filesystem::path& state_directory) {
+    const std::filesystem::path path = state_directory / "session-owner";
+    constexpr std::size_t kDigits = 32;
+    for (;;) {
+        if (const auto text = read_secret_file(path.string(), kDigits + 1)) {
+            const auto id = vault::OwnerId::parse(text->expose_text().substr(0, kDigits));
+            if (!id) {
+                throw Error{
+                    ErrorKind::kConfigInvalid,
+                    ErrorText{
+                        .message = fmt::format("{} does not hold an owner's id.", path.string()),
+                        .target = path.string(),
+                        .recommended_actions =
+                            {"Remove the file. Backups that were interrupted before then are "
+                             "given up with 'holdfast vault collect --end-foreign-sessions'."},
+                    }
+                };
+            }
+            return *id;
+        }
+        const std::string text = vault::OwnerId::random().to_string() + "\n";
+        (void)write_file_durably(path.string(), as_bytes(text), 0600, Overwrite::kNo);
+    }
+}
+
+jobs::RepositorySettings repository_settings(const Config& config) {
+    jobs::RepositorySettings settings{.root = config.vaults.directory};
+    settings.open.verification = config.vaults.verify_writes
+                                     ? vault::Verification::kBeforePublish
+                                     : vault::Verification::kOff;
+    settings.compression_level = config.vaults.compression_level;
+    settings.owner = session_owner(config.state.directory);
     return settings;
+}
+
+jobs::CollectSettings collect_settings(const JobsConfig& config) {
+    return {
+        .interval = config.collect_interval,
+        .repack_dead_percent = static_cast<int>(config.collect_repack_percent),
+        .unused_percent_max = static_cast<int>(config.collect_unused_percent),
+    };
 }
 
 /// The self-made authority's names: the server's, and the suffix of its key vaults.
@@ -211,7 +247,7 @@ struct Server::Graph {
           data_plane{jobs::postgres_data_plane(
               tools, clock, {.lock_wait_timeout = config.postgres.lock_wait_timeout}
           )},
-          repositories{repository_settings(config.vaults), key.clone(), clock},
+          repositories{repository_settings(config), key.clone(), clock},
           credentials{*catalog, secrets},
           authorizer{
               [this](const std::string& id) { return grants_in(*catalog, id); },
@@ -244,7 +280,8 @@ struct Server::Graph {
                clock,
                &identity_check,
                &outbox,
-               &metrics},
+               &metrics,
+               collect_settings(config.jobs)},
               {.max_jobs = config.jobs.max_jobs,
                .max_jobs_per_server = config.jobs.max_jobs_per_server,
                .no_point_after = config.alerts.no_point_after}

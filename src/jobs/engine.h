@@ -56,6 +56,13 @@ public:
     virtual void looked() = 0;  ///< The scheduler has been through everything.
 };
 
+/// Giving back the space of what no recovery point needs (vault/collect.h).
+struct CollectSettings {
+    std::chrono::seconds interval{std::chrono::hours{24}};  ///< Per vault; 0: only after expiry.
+    int repack_dead_percent = 50;
+    int unused_percent_max = 5;
+};
+
 /// Who does the work; everything outlives the engine.
 struct EngineParts {
     catalog::Catalog& catalog;
@@ -68,6 +75,7 @@ struct EngineParts {
     const IdentityCheck* identity_check = nullptr;
     alerts::Outbox* alerts = nullptr;
     EngineObserver* observer = nullptr;
+    CollectSettings collect = {};
 };
 
 struct EngineSettings {

@@ -323,6 +323,8 @@ struct WorldOptions {
     std::string default_retention = "P3M";
     Stores stores = Stores::kMemory;
     const IdentityCheck* identity_check = nullptr;
+    /// Only after expiry, so that tests of other jobs see no collection.
+    CollectSettings collect = {.interval = std::chrono::seconds{0}};
 };
 
 class World {
@@ -415,7 +417,9 @@ public:
             data_plane,
             clock,
             options.identity_check,
-            &outbox
+            &outbox,
+            nullptr,
+            options.collect
         };
     }
 

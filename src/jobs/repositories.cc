@@ -19,6 +19,7 @@ constexpr std::string_view kRemovedPrefix = ".removed-";
 
 /// Repository and the store that it stands on, destroyed in this order.
 struct Opened {
+    std::shared_ptr<vault::SessionOwner> owner;
     std::unique_ptr<vault::ObjectStore> store;
     std::unique_ptr<vault::Repository> repository;
 };
@@ -99,7 +100,10 @@ RepositoryPool::RepositoryPool(
     : settings_{std::move(settings)},
       key_{std::move(key)},
       clock_{clock},
-      stores_{std::move(stores)} {}
+      stores_{std::move(stores)},
+      owner_{std::make_shared<vault::SessionOwner>(
+          settings_.owner.value_or(vault::OwnerId::random())
+      )} {}
 
 RepositoryPool::~RepositoryPool() = default;
 
@@ -157,8 +161,10 @@ std::shared_ptr<vault::Repository> RepositoryPool::open(
                                                       }};
     auto opened = std::make_shared<Opened>();
     opened->store = stores_(directory_of(vault), StorePurpose::kKnownVault);
-    opened->repository =
-        vault::Repository::open(*opened->store, key_, clock_, settings_.open, stop);
+    opened->owner = owner_;
+    vault::OpenOptions options = settings_.open;
+    options.owner = owner_.get();
+    opened->repository = vault::Repository::open(*opened->store, key_, clock_, options, stop);
     check_identity(*opened->repository, vault);
     const std::lock_guard lock{slot->mutex};
     slot->opened = opened;

@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "catalog/records.h"
 #include "vault/object_store/object_store.h"
+#include "vault/session_owner.h"
 #include "vault/vault.h"
 
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -22,6 +24,9 @@ struct RepositorySettings {
     std::filesystem::path root;  ///< One directory per vault below it. Made when it does not exist.
     vault::OpenOptions open = {};
     int compression_level = 1;
+    /// Who writes, over restarts of the service (vault/session_owner.h). None: one that only this
+    /// process has.
+    std::optional<vault::OwnerId> owner = {};
 };
 
 enum class StorePurpose { kNewVault, kKnownVault };
@@ -98,6 +103,7 @@ private:
     const Secret key_;
     Clock& clock_;
     const StoreFactory stores_;
+    const std::shared_ptr<vault::SessionOwner> owner_;
     std::mutex mutex_;
     std::map<std::string, std::shared_ptr<Slot>> slots_;  // By directory. Guarded by mutex_.
 };

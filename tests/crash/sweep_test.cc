@@ -3,6 +3,7 @@
 // next backup succeeds.
 
 #include "invariants.h"
+#include "vault/collect.h"
 #include "vault/object_store/faulty_store.h"
 
 #include <gtest/gtest.h>
@@ -149,6 +150,26 @@ void merge_indexes(Base& base, ObjectStore& store, Outcome& outcome) {
     }
 }
 
+/// Half of the data of the other instance's points goes, what is left of their packs moves.
+void collect(Base& base, ObjectStore& store, Outcome& outcome) {
+    const auto repository = Repository::open(store, base.key(), base.clock(), kSmallPacks);
+    bool other = false;
+    for (const auto& [id, streams] : base.expected().committed) {
+        other = !other;
+        if (id == base.point() || other) {
+            continue;
+        }
+        outcome.expected.committed.erase(id);
+        outcome.expected.possible.insert(id);
+        repository->remove_point(id, "{}", {});
+        outcome.expected.possible.erase(id);
+    }
+    const CollectPlan plan = repository->plan_collection(
+        {.repack_dead_percent = 1, .unused_percent_max = 0, .end_foreign_sessions = true}, {}
+    );
+    repository->collect(plan, {});
+}
+
 struct Case {
     const char* name;
     Operation operation;
@@ -203,12 +224,16 @@ void sweep(const Case& one, Fault fault, ErrorKind kind, FaultyStore::Repeat rep
     EXPECT_LT(k, kCallsMax);
 }
 
-const std::array<Case, 6> kCases{{
+const std::array<Case, 7> kCases{{
     {.name = "backup", .operation = back_up, .count = FaultyStore::Count::kAllCalls},
     {.name = "restore", .operation = restore, .count = FaultyStore::Count::kAllCalls},
     {.name = "expire", .operation = expire, .count = FaultyStore::Count::kAllCalls},
     {.name = "record", .operation = record, .count = FaultyStore::Count::kMutations},
     {.name = "rebuild", .operation = rebuild, .count = FaultyStore::Count::kAllCalls},
+    {.name = "collect",
+     .operation = collect,
+     .count = FaultyStore::Count::kMutations,
+     .small_backups = 6},
     {.name = "merge",
      .operation = merge_indexes,
      .count = FaultyStore::Count::kMutations,

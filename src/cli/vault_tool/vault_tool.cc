@@ -12,6 +12,7 @@
 #include "jobs/rebuild.h"
 #include "postgres/client_tools.h"
 #include "postgres/restore_files.h"
+#include "vault/collect.h"
 #include "vault/object_store/local_store.h"
 #include "vault/vault.h"
 
@@ -124,11 +125,145 @@ int read_percent(const Arguments& arguments) {
     return percent;
 }
 
+/// `10%`, `50GiB`, `30m`.
+vault::ReadBudget read_budget(const Arguments& arguments) {
+    vault::ReadBudget budget;
+    for (const std::string& text : arguments.list("--budget")) {
+        std::uint64_t number = 0;
+        const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+        const std::string_view unit{end, static_cast<std::size_t>(text.data() + text.size() - end)};
+        const bool sane = failed == std::errc{} && number > 0 && number <= 1'000'000;
+        if (sane && unit == "%" && number <= 100) {
+            budget.percent = static_cast<int>(number);
+        } else if (sane && unit == "MiB") {
+            budget.bytes = number * kMiB;
+        } else if (sane && unit == "GiB") {
+            budget.bytes = number * kGiB;
+        } else if (sane && unit == "m") {
+            budget.time = std::chrono::minutes{number};
+        } else if (sane && unit == "h") {
+            budget.time = std::chrono::hours{number};
+        } else {
+            throw Error{
+                ErrorKind::kUsage,
+                fmt::format(
+                    "--budget takes a share, an amount or a time, like 10%, 50GiB or 30m, not "
+                    "\"{}\".",
+                    text
+                )
+            };
+        }
+    }
+    return budget;
+}
+
+Json figures_json(const vault::PackFigures& figures) {
+    return Json{{"packs", figures.packs}, {"bytes", figures.bytes}};
+}
+
+Json sessions_json(const std::vector<vault::SessionInfo>& sessions) {
+    Json list = Json::array();
+    for (const vault::SessionInfo& session : sessions) {
+        Json one{
+            {"session", session.id},
+            {"startedAt", format_instant_seconds(session.started_at)},
+            {"elsewhere", session.elsewhere},
+        };
+        if (session.point) {
+            one["recoveryPoint"] = session.point->to_string();
+        }
+        list.push_back(std::move(one));
+    }
+    return list;
+}
+
+Json plan_json(const vault::CollectPlan& plan) {
+    return Json{
+        {"recoveryPoints", plan.point_count},
+        {"stored", figures_json(plan.stored)},
+        {"neededBytes", plan.live_bytes},
+        {"remove", figures_json(plan.dead)},
+        {"rewrite", figures_json(plan.repack)},
+        {"rewriteNeededBytes", plan.repack_live_bytes},
+        {"condemnedBefore", figures_json(plan.condemned_before)},
+        {"perhapsOfBackupsAtWork", figures_json(plan.suspects)},
+        {"interruptedSessions", plan.dead_sessions},
+        {"sessions", sessions_json(plan.sessions)},
+        {"obstacles", damaged_json(plan.obstacles)},
+    };
+}
+
+int percent_option(const Arguments& arguments, const std::string& name, int least) {
+    const std::string& text = arguments.string(name);
+    int percent = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), percent);
+    if (failed != std::errc{} || end != text.data() + text.size() || percent < least ||
+        percent > 100) {
+        throw Error{
+            ErrorKind::kUsage,
+            fmt::format("{} takes a percentage from {} to 100, not \"{}\".", name, least, text)
+        };
+    }
+    return percent;
+}
+
+Json collect(const Arguments& arguments, Session& session) {
+    const Secret key = read_key(arguments.string("--key-file"));
+    const OpenVault opened = open_vault(arguments.string("--path"), key, session);
+    vault::CollectOptions options;
+    options.repack_dead_percent = percent_option(arguments, "--repack-percent", 1);
+    options.unused_percent_max = percent_option(arguments, "--unused-percent", 0);
+    options.end_foreign_sessions = arguments.flag("--end-foreign-sessions");
+    const bool show = session.console().err_is_terminal;
+    options.on_progress = [&](std::string_view what, std::uint64_t done, std::uint64_t total) {
+        if (show) {
+            session.console().err << fmt::format("\r{}: {} of {}   ", what, done, total)
+                                  << std::flush;
+        }
+    };
+    const vault::CollectPlan plan = opened.repository->plan_collection(options, {});
+    if (arguments.flag("--dry-run")) {
+        if (!plan.obstacles.empty()) {
+            session.set_exit_code(1);
+        }
+        return plan_json(plan);
+    }
+    const vault::CollectReport report = opened.repository->collect(plan, {});
+    if (show) {
+        session.console().err << '\n';
+    }
+    if (!report.waiting_for.empty()) {
+        session.warn(
+            "Some space stays until the sessions listed under waitingFor have ended. If you know "
+            "that no other process works on the vault, say so with --end-foreign-sessions."
+        );
+    }
+    return Json{
+        {"removed", figures_json(report.removed)},
+        {"rewrittenBytes", report.copied_bytes},
+        {"condemnedLeft", figures_json(report.condemned_left)},
+        {"perhapsOfBackupsAtWork", figures_json(report.suspects)},
+        {"waitingFor", sessions_json(report.waiting_for)},
+        {"endedSessions", report.ended_sessions},
+        {"removedLeftovers", report.removed_leftovers},
+        {"keptDamaged", damaged_json(report.kept_damaged)},
+    };
+}
+
+Json rebuild_index(const Arguments& arguments, Session& session) {
+    const Secret key = read_key(arguments.string("--key-file"));
+    const OpenVault opened = open_vault(arguments.string("--path"), key, session);
+    opened.repository->rebuild_index({});
+    const vault::Usage usage = opened.repository->usage({});
+    return Json{{"packs", usage.pack_count}, {"indexBytes", usage.index_bytes}};
+}
+
 Json check(const Arguments& arguments, Session& session) {
     const Secret key = read_key(arguments.string("--key-file"));
     const OpenVault opened = open_vault(arguments.string("--path"), key, session);
     vault::CheckOptions options;
     options.read_data_percent = read_percent(arguments);
+    options.budget = read_budget(arguments);
     std::array<std::byte, 8> seed{};
     fill_random(seed);
     options.seed = get_little_endian<std::uint64_t>(seed.data());
@@ -145,6 +280,10 @@ Json check(const Arguments& arguments, Session& session) {
     if (!report.sound()) {
         session.set_exit_code(1);
     }
+    Json oldest;
+    if (report.oldest_read_at) {
+        oldest = format_instant_seconds(*report.oldest_read_at);
+    }
     return Json{
         {"sound", report.sound()},
         {"repositoryId", opened.repository->id().to_string()},
@@ -152,6 +291,9 @@ Json check(const Arguments& arguments, Session& session) {
         {"objects", report.object_count},
         {"packs", report.pack_count},
         {"packsRead", report.pack_read_count},
+        {"packsReadBytes", report.pack_read_bytes},
+        {"packsNeverRead", report.pack_never_read_count},
+        {"oldestReadAt", oldest},
         {"recoveryPoints", report.point_count},
         {"storedBytes", report.stored_bytes},
         {"unreferencedBytes", report.unreferenced_bytes},
@@ -430,14 +572,62 @@ std::vector<Command> vault_commands() {
                      .help =
                          "Read, decrypt and hash the packs too: all, or `--read-data=10%` of them.",
                      .kind = OptionKind::kFlagOrValue,
-                 }},
+                 },
+                 list(
+                     {"--budget"},
+                     "Read so much of the packs, those first that were read longest ago: a share, "
+                     "an amount, a time (10%, 50GiB, 30m); the first that is used up ends it."
+                 )},
             .examples =
                 {{"Check everything",
-                  "holdfast vault check --path /srv/vaults/prod --key-file kek.key --read-data"}},
+                  "holdfast vault check --path /srv/vaults/prod --key-file kek.key --read-data"},
+                 {"Go on where the last check stopped, for half an hour",
+                  "holdfast vault check --path /srv/vaults/prod --key-file kek.key --budget 30m"}},
             .handler = check,
             .details = "Exit code 1 when anything is damaged; each damaged object is named with "
                        "the recovery "
                        "points that need it.",
+        },
+        Command{
+            .path = "vault collect",
+            .summary = "Reclaim the space of what no recovery point needs any more.",
+            .options =
+                {path_option(),
+                 key_option(),
+                 flag({"--dry-run"}, "Say what would be removed, and remove nothing."),
+                 with_default(
+                     optional(
+                         {"--repack-percent"},
+                         "Rewrite packs of which so much is not needed any more; 100: none."
+                     ),
+                     "50"
+                 ),
+                 with_default(
+                     optional(
+                         {"--unused-percent"}, "So much may stay unneeded inside packs; 100: any."
+                     ),
+                     "5"
+                 ),
+                 flag(
+                     {"--end-foreign-sessions"},
+                     "You vouch that no other process, on whatever machine, works on the vault: "
+                     "its backups are given up for dead."
+                 )},
+            .examples =
+                {{"See what there is to gain",
+                  "holdfast vault collect --path /srv/vaults/prod --key-file kek.key --dry-run"}},
+            .handler = collect,
+            .details = "The server does this by itself. Runs beside it; removes nothing when "
+                       "anything cannot be read.",
+        },
+        Command{
+            .path = "vault rebuild-index",
+            .summary = "Write the index of a repository anew from its packs.",
+            .options = {path_option(), key_option()},
+            .examples =
+                {{"After damage to the index",
+                  "holdfast vault rebuild-index --path /srv/vaults/prod --key-file kek.key"}},
+            .handler = rebuild_index,
         },
         Command{
             .path = "vault scan",

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "jobs/detail/expiry.h"
 #include "jobs/detail/runners.h"
+#include "jobs/detail/submit.h"
 #include "jobs/repositories.h"
 #include "vault/vault.h"
 
@@ -144,9 +145,12 @@ JobResult run_expire(const EngineParts& parts, JobContext& job) {
         );
     }
     JobResult result;
-    result.finish = [removed, purge = plan.purge](
+    result.finish = [removed, vault, purge = plan.purge](
                         catalog::Transaction& transaction, catalog::JobRecord& record
                     ) {
+        if (removed > 0) {
+            (void)queue_collection(transaction, vault);
+        }
         set_sub_task(record, 1, "Remove expired recovery points", SubTaskStatus::kCompleted);
         set_sub_task_detail(record, 1, "RecoveryPointsRemoved", std::to_string(removed));
         for (const catalog::InstanceRecord& instance : purge) {

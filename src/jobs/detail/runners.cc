@@ -57,6 +57,9 @@ JobResult run_job(const EngineParts& parts, JobContext& job) {
     if (operation == kExpireOperation) {
         return run_expire(parts, job);
     }
+    if (operation == kCollectOperation) {
+        return run_collect(parts, job);
+    }
     throw Error{
         ErrorKind::kInternal, fmt::format("No runner for a job of operation \"{}\".", operation)
     };

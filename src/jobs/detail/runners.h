@@ -23,6 +23,7 @@ struct JobResult {
 [[nodiscard]] JobResult run_backup(const EngineParts& parts, JobContext& job);
 [[nodiscard]] JobResult run_restore(const EngineParts& parts, JobContext& job);
 [[nodiscard]] JobResult run_expire(const EngineParts& parts, JobContext& job);
+[[nodiscard]] JobResult run_collect(const EngineParts& parts, JobContext& job);
 
 /// Engine::validate_restore().
 [[nodiscard]] Engine::RestoreValidation validate_restore(
@@ -35,6 +36,7 @@ struct JobResult {
 inline constexpr std::string_view kBackupOperation = "Backup";
 inline constexpr std::string_view kRestoreOperation = "Restore";
 inline constexpr std::string_view kExpireOperation = "Expire";
+inline constexpr std::string_view kCollectOperation = "Collect";
 
 /// Records a runner needs; each throws kGenericResourceNotFound, naming it.
 [[nodiscard]] catalog::InstanceRecord require_instance(

@@ -114,6 +114,7 @@ Instant Scheduler::look(Expiry expiry) {
     });
     guarded("schedules", [&] { queue_backups(now, next); });
     guarded("expiry", [&] { queue_expiries(now, expiry); });
+    guarded("collection", [&] { queue_collections(now); });
     guarded("snapshots", [&] { next = std::min(next, snapshots_.keep()); });
     guarded("missing points", [&] { look_for_missing_points(now); });
     if (parts_.observer != nullptr) {
@@ -228,6 +229,35 @@ void Scheduler::queue_expiries(Instant now, Expiry expiry) {
                 (void)queue_expiry(transaction, vault);
             });
         }
+    }
+}
+
+/// Once per interval and vault, counted from when the vault was first seen; a clock that leapt is
+/// no matter, since what a collection removes does not depend on the time.
+void Scheduler::queue_collections(Instant now) {
+    const auto interval = parts_.collect.interval;
+    if (interval.count() <= 0) {
+        return;
+    }
+    for (const auto& vault : parts_.catalog.list<catalog::VaultRecord>()) {
+        if (vault.repository_id.empty()) {
+            continue;
+        }
+        const std::string name = "collected:" + vault.id;
+        std::optional<Instant> last;
+        parts_.catalog.read([&](const catalog::View& view) {
+            const auto text = view.setting(name);
+            last = text ? parse_instant(*text) : std::nullopt;
+        });
+        if (last && *last <= now && now < *last + interval) {
+            continue;
+        }
+        parts_.catalog.write([&](catalog::Transaction& transaction) {
+            transaction.set_setting(name, format_instant(now));
+            if (last && *last <= now) {
+                (void)queue_collection(transaction, vault);
+            }
+        });
     }
 }
 

@@ -45,6 +45,7 @@ private:
     void queue_due(const catalog::InstanceRecord& instance, Instant now, Instant& next);
     void queue_expiries(Instant now, Expiry expiry);
     void look_for_missing_points(Instant now);
+    void queue_collections(Instant now);
     [[nodiscard]] std::optional<protection::BackupPolicy> policy_of(
         const catalog::InstanceRecord& instance
     );

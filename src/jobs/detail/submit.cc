@@ -249,13 +249,18 @@ std::optional<std::string> queue_scheduled_backup(
     return job.id;
 }
 
-std::optional<std::string> queue_expiry(
-    catalog::Transaction& transaction, const catalog::VaultRecord& vault
+namespace {
+
+/// A job of the vault itself; nothing when one of its kind is queued or running.
+std::optional<std::string> queue_vault_job(
+    catalog::Transaction& transaction,
+    const catalog::VaultRecord& vault,
+    std::string_view operation
 ) {
     const auto open = find_job(
         transaction,
         catalog::Query{.parent = vault.id, .states = kOpenStates},
-        [](const catalog::JobRecord& job) { return job.operation == kExpireOperation; }
+        [operation](const catalog::JobRecord& job) { return job.operation == operation; }
     );
     if (open) {
         return std::nullopt;
@@ -264,12 +269,26 @@ std::optional<std::string> queue_expiry(
     job.id = new_guid();
     job.vault_id = vault.id;
     job.location = vault.location;
-    job.operation = std::string{kExpireOperation};
+    job.operation = std::string{operation};
     job.user_triggered = false;
     job.correlation_id = new_guid();
     job.created_at = transaction.now();
     transaction.put(job);
     return job.id;
+}
+
+}  // namespace
+
+std::optional<std::string> queue_expiry(
+    catalog::Transaction& transaction, const catalog::VaultRecord& vault
+) {
+    return queue_vault_job(transaction, vault, kExpireOperation);
+}
+
+std::optional<std::string> queue_collection(
+    catalog::Transaction& transaction, const catalog::VaultRecord& vault
+) {
+    return queue_vault_job(transaction, vault, kCollectOperation);
 }
 
 }  // namespace holdfast::jobs

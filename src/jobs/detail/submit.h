@@ -31,5 +31,9 @@ namespace holdfast::jobs {
 [[nodiscard]] std::optional<std::string> queue_expiry(
     catalog::Transaction& transaction, const catalog::VaultRecord& vault
 );
+/// Likewise: gives back the space of what no recovery point needs.
+[[nodiscard]] std::optional<std::string> queue_collection(
+    catalog::Transaction& transaction, const catalog::VaultRecord& vault
+);
 
 }  // namespace holdfast::jobs
