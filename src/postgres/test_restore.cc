@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using Report = std::function<void(std::string_view step, std::uint64_t done, std::uint64_t total)>;
+
 /// What both need of a recovery point before they use a byte of its data.
 class ScratchRestore {
 public:
@@ -39,7 +41,7 @@ public:
         require_room();
     }
 
-    RestoredCluster restore(std::function<void(const ClusterRestoreProgress&)> progress) {
+    RestoredCluster restore(const Report& report) {
         RestoreClusterOptions options;
         options.target = directory_->data();
         for (const ClusterTablespace& tablespace : description_.tablespaces) {
@@ -57,11 +59,14 @@ public:
             options.owner = FileOwner{.user = 0, .group = 0};
         }
         options.stop = stop_;
-        options.progress = std::move(progress);
+        options.progress = [&report](const ClusterRestoreProgress& progress) {
+            report("restore", progress.bytes_done, progress.bytes_total);
+        };
         return restore_cluster(source_, options);
     }
 
-    [[nodiscard]] std::unique_ptr<ScratchServer> start() {
+    [[nodiscard]] std::unique_ptr<ScratchServer> start(const Report& report) {
+        report("start", 0, 0);
         return ScratchServer::start(
             *directory_, programs_, clock_, {.sandbox = settings_.sandbox, .stop = stop_}
         );
@@ -109,7 +114,7 @@ TestRestore run_test_restore(
     Clock& clock,
     const TestRestoreOptions& options
 ) {
-    const auto report = [&](std::string_view step, std::uint64_t done, std::uint64_t total) {
+    const Report report = [&](std::string_view step, std::uint64_t done, std::uint64_t total) {
         if (options.progress) {
             options.progress({.step = std::string{step}, .done = done, .total = total});
         }
@@ -119,16 +124,12 @@ TestRestore run_test_restore(
     ScratchRestore scratch{source, settings, programs, clock, options.stop};
 
     const SteadyInstant begin = clock.steady_now();
-    const RestoredCluster restored =
-        scratch.restore([&](const ClusterRestoreProgress& progress) {
-            report("restore", progress.bytes_done, progress.bytes_total);
-        });
+    const RestoredCluster restored = scratch.restore(report);
     result.restore_time = since(begin, clock);
     result.restored_bytes = restored.bytes;
     result.warnings = restored.warnings;
 
-    report("start", 0, 0);
-    const std::unique_ptr<ScratchServer> server = scratch.start();
+    const std::unique_ptr<ScratchServer> server = scratch.start(report);
     result.server_version = server->programs().version;
     result.recovery = server->recovery();
     result.recovery_time = server->recovery_time();
@@ -157,7 +158,7 @@ LogicalRestore restore_from_physical(
     Clock& clock,
     const RestoreOptions& options
 ) {
-    const auto report = [&](std::string_view step, std::uint64_t done, std::uint64_t total) {
+    const Report report = [&](std::string_view step, std::uint64_t done, std::uint64_t total) {
         if (options.progress) {
             options.progress({.step = std::string{step}, .bytes_done = done, .bytes_total = total});
         }
@@ -168,12 +169,8 @@ LogicalRestore restore_from_physical(
         static_cast<void>(tools.at_least(probe.server_major()));
     }
     ScratchRestore scratch{source, settings, programs, clock, options.stop};
-    const RestoredCluster restored =
-        scratch.restore([&](const ClusterRestoreProgress& progress) {
-            report("restore", progress.bytes_done, progress.bytes_total);
-        });
-    report("start", 0, 0);
-    const std::unique_ptr<ScratchServer> server = scratch.start();
+    const RestoredCluster restored = scratch.restore(report);
+    const std::unique_ptr<ScratchServer> server = scratch.start(report);
     LogicalRestore result = restore_from_scratch(target, *server, tools, options);
     result.warnings.insert(
         result.warnings.begin(), restored.warnings.begin(), restored.warnings.end()
