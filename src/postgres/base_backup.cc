@@ -276,7 +276,7 @@ public:
 
     BaseBackup take() {
         identify();
-        connection_.start(base_backup_command(connection_.server_major(), options_), query_);
+        connection_.start_bulk(base_backup_command(connection_.server_major(), options_), query_);
         const QueryResult begin = expect_rows("where it begins");
         result_.start = lsn_in(begin);
         result_.timeline = static_cast<std::uint32_t>(begin.integer(0, "tli"));
@@ -401,6 +401,9 @@ private:
         std::optional<TarReader> reader;
         bool in_manifest = false;
         while (const auto message = connection_.read_copy(query_)) {
+            if (message->empty()) {
+                fail("it has an empty message");
+            }
             const char type = std::to_integer<char>(message->front());
             const ByteSpan body = message->subspan(1);
             if (type == 'n' || type == 'm') {

@@ -5,16 +5,19 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "postgres/root_certificate.h"
+#include "postgres/wire_reader.h"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
 #include <libpq-fe.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 namespace holdfast::postgres {
 namespace {
@@ -363,6 +366,8 @@ struct Connection::State {
 
     std::unique_ptr<char, decltype(&PQfreemem)> copied{nullptr, &PQfreemem};
 
+    std::optional<WireReader> wire;  ///< Between start_bulk() and the end of its answers.
+
     [[nodiscard]] PGconn* get() const { return handle.get(); }
 
     [[noreturn]] void throw_closed(std::string_view said, std::string sqlstate = {}) const {
@@ -381,26 +386,43 @@ struct Connection::State {
     }
 
     [[noreturn]] void throw_failed(const PGresult* result, const std::string& sql) const {
-        const std::string sqlstate = field(result, PG_DIAG_SQLSTATE);
-        const std::string primary = field(result, PG_DIAG_MESSAGE_PRIMARY);
+        throw_failed(
+            ServerMessage{
+                .severity = field(result, PG_DIAG_SEVERITY),
+                .sqlstate = field(result, PG_DIAG_SQLSTATE),
+                .primary = field(result, PG_DIAG_MESSAGE_PRIMARY),
+                .detail = field(result, PG_DIAG_MESSAGE_DETAIL),
+                .hint = field(result, PG_DIAG_MESSAGE_HINT),
+            },
+            PQresultErrorMessage(result),
+            sql
+        );
+    }
+
+    /// `whole`: what libpq makes of it, for a failure that the server did not report.
+    [[noreturn]] void throw_failed(
+        const ServerMessage& said, std::string_view whole, const std::string& sql
+    ) const {
+        const std::string& sqlstate = said.sqlstate;
+        const std::string& primary = said.primary;
         const bool closing = sqlstate.starts_with("57P") || sqlstate.starts_with("08");
         if (closing || PQstatus(get()) == CONNECTION_BAD) {
-            throw_closed(primary.empty() ? PQresultErrorMessage(result) : primary, sqlstate);
+            throw_closed(primary.empty() ? whole : primary, sqlstate);
         }
         ErrorText text;
         text.message = fmt::format(
             "PostgreSQL refused a statement on {}: {}",
             parameters.describe(),
-            redact(primary.empty() ? tidy(PQresultErrorMessage(result)) : primary, parameters)
+            redact(primary.empty() ? tidy(whole) : primary, parameters)
         );
         text.internal = sql;
         text.properties["sqlstate"] = sqlstate;
-        std::string full = field(result, PG_DIAG_SEVERITY) + ": " + primary;
-        for (const auto& [name, code] :
-             {std::pair{"DETAIL", PG_DIAG_MESSAGE_DETAIL}, {"HINT", PG_DIAG_MESSAGE_HINT}}) {
-            if (const std::string more = field(result, code); !more.empty()) {
-                full += fmt::format(" {}: {}", name, more);
-            }
+        std::string full = said.severity + ": " + primary;
+        if (!said.detail.empty()) {
+            full += " DETAIL: " + said.detail;
+        }
+        if (!said.hint.empty()) {
+            full += " HINT: " + said.hint;
         }
         text.details.push_back(
             {.code = sqlstate, .message = redact(full, parameters), .target = parameters.describe()}
@@ -454,7 +476,13 @@ struct Connection::State {
     }
 
     [[noreturn]] void give_up(Wait why, const QueryOptions& options) {
-        cancel_running();
+        if (wire) {
+            // What is under way is not for libpq to drain.
+            request_cancel();
+            handle.reset();
+        } else {
+            cancel_running();
+        }
         if (why == Wait::kStopped) {
             throw Error{
                 ErrorKind::kCancelled,
@@ -555,6 +583,156 @@ struct Connection::State {
             throw_closed(PQerrorMessage(get()));
         }
         return last;
+    }
+
+    // ---- Without libpq
+
+    void send_wire(ByteSpan bytes, const QueryOptions& options) {
+        const SystemClock clock;
+        const StopEvent stop{options.stop};
+        while (!bytes.empty()) {
+            const ssize_t sent =
+                ::send(PQsocket(get()), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (sent > 0) {
+                bytes = bytes.subspan(static_cast<std::size_t>(sent));
+            } else if (errno == EAGAIN) {
+                const Wait wait = wait_for_socket(
+                    PQsocket(get()), POLLOUT, stop, clock.steady_now() + options.timeout
+                );
+                if (wait != Wait::kReady) {
+                    give_up(wait, options);
+                }
+            } else if (errno != EINTR) {
+                throw_closed(std::strerror(errno));
+            }
+        }
+    }
+
+    /// The session is closed: what still comes is not for libpq.
+    [[noreturn]] void fail_with(const ServerMessage& said) {
+        struct Closer {
+            State& state;
+            ~Closer() { state.handle.reset(); }
+        } const closer{*this};
+        throw_failed(said, said.primary, {});
+    }
+
+    /// The next message that is not merely by the way.
+    WireReader::Message next_message(const QueryOptions& options) {
+        for (;;) {
+            while (const auto message = wire->next()) {
+                if (message->type == 'E') {
+                    fail_with(parse_server_message(message->body));
+                }
+                constexpr std::string_view kByTheWay = "NSAK";
+                if (kByTheWay.find(message->type) == std::string_view::npos) {
+                    return *message;
+                }
+            }
+            receive(options);
+        }
+    }
+
+    void receive(const QueryOptions& options) {
+        const MutableByteSpan room = wire->room();
+        for (;;) {
+            const ssize_t got = ::recv(PQsocket(get()), room.data(), room.size(), MSG_DONTWAIT);
+            if (got > 0) {
+                wire->add(static_cast<std::size_t>(got));
+                if (options.stop.stop_requested()) {
+                    give_up(Wait::kStopped, options);
+                }
+                return;
+            }
+            if (got == 0) {
+                throw_closed("the server closed the connection unexpectedly.");
+            }
+            if (errno == EAGAIN) {
+                const SystemClock clock;
+                const StopEvent stop{options.stop};
+                const Wait wait = wait_for_socket(
+                    PQsocket(get()), POLLIN, stop, clock.steady_now() + options.timeout
+                );
+                if (wait != Wait::kReady) {
+                    give_up(wait, options);
+                }
+            } else if (errno != EINTR) {
+                throw_closed(std::strerror(errno));
+            }
+        }
+    }
+
+    Answer next_wire_answer(QueryResult& rows, const QueryOptions& options) {
+        std::unique_ptr<PGresult, decltype(&PQclear)> result{nullptr, &PQclear};
+        int row = 0;
+        for (;;) {
+            const WireReader::Message message = next_message(options);
+            switch (message.type) {
+                case 'T':
+                    result.reset(make_result(parse_row_description(message.body)));
+                    break;
+                case 'D':
+                    add_row(result.get(), row++, parse_data_row(message.body));
+                    break;
+                case 'C':
+                    if (!result) {
+                        result.reset(PQmakeEmptyPGresult(get(), PGRES_COMMAND_OK));
+                    }
+                    rows = QueryResult{result.release()};
+                    return Answer::kRows;
+                case 'H':
+                    return Answer::kCopyOut;
+                case 'I':
+                    break;
+                case 'Z':
+                    wire.reset();
+                    return Answer::kEnd;
+                default:
+                    throw_closed(fmt::format("it sent a message '{}' out of turn.", message.type));
+            }
+        }
+    }
+
+    PGresult* make_result(std::vector<std::string> names) const {
+        PGresult* result = PQmakeEmptyPGresult(get(), PGRES_TUPLES_OK);
+        std::vector<PGresAttDesc> columns(names.size());
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            columns[i].name = names[i].data();
+        }
+        if (result == nullptr ||
+            PQsetResultAttrs(result, static_cast<int>(columns.size()), columns.data()) == 0) {
+            PQclear(result);
+            throw_closed("its answer could not be kept.");
+        }
+        return result;
+    }
+
+    void add_row(
+        PGresult* result, int row, const std::vector<std::optional<std::string>>& values
+    ) const {
+        const bool fits =
+            result != nullptr && static_cast<int>(values.size()) == PQnfields(result);
+        for (int column = 0; fits && column < PQnfields(result); ++column) {
+            std::optional<std::string> value = values[static_cast<std::size_t>(column)];
+            const int length = value ? static_cast<int>(value->size()) : -1;
+            if (PQsetvalue(result, row, column, value ? value->data() : nullptr, length) == 0) {
+                throw_closed("its answer could not be kept.");
+            }
+        }
+        if (!fits) {
+            throw_closed("it sent a row that is not as announced.");
+        }
+    }
+
+    std::optional<ByteSpan> read_wire_copy(const QueryOptions& options) {
+        const WireReader::Message message = next_message(options);
+        if (message.type == 'd') {
+            return message.body;
+        }
+        if (message.type != 'c') {
+            throw_closed(fmt::format("it sent a message '{}' out of turn.", message.type));
+        }
+        return std::nullopt;
     }
 
     /// After an error only the end of the statement follows.
@@ -660,8 +838,21 @@ void Connection::start(const std::string& sql, const QueryOptions& options) {
     }
 }
 
+void Connection::start_bulk(const std::string& sql, const QueryOptions& options) {
+    state_->require_ready(options);
+    if (PQsslInUse(state_->get()) != 0 || PQgssEncInUse(state_->get()) != 0) {
+        start(sql, options);
+        return;
+    }
+    state_->wire.emplace();
+    state_->send_wire(make_query_message(sql), options);
+}
+
 Answer Connection::next_answer(QueryResult& rows, const QueryOptions& options) {
     state_->require_ready(options);
+    if (state_->wire) {
+        return state_->next_wire_answer(rows, options);
+    }
     while (PQisBusy(state_->get()) != 0) {
         state_->wait_for_server(options);
     }
@@ -686,6 +877,9 @@ Answer Connection::next_answer(QueryResult& rows, const QueryOptions& options) {
 
 std::optional<ByteSpan> Connection::read_copy(const QueryOptions& options) {
     state_->require_ready(options);
+    if (state_->wire) {
+        return state_->read_wire_copy(options);
+    }
     for (;;) {
         char* bytes = nullptr;
         constexpr int kDoNotBlock = 1;

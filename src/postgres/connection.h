@@ -163,6 +163,9 @@ public:
     /// Sends a statement whose answers are taken one by one with next_answer(), to kEnd. An answer
     /// may be a COPY of any length. Any exception leaves the session closed.
     void start(const std::string& sql, const QueryOptions& options = {});
+    /// As start(), for COPY OUT of much data: where the session is not encrypted, its bytes are
+    /// taken from the socket without libpq, until kEnd.
+    void start_bulk(const std::string& sql, const QueryOptions& options = {});
     /// `rows` is set for kRows. `options.timeout` is how long the server may be silent.
     [[nodiscard]] Answer next_answer(QueryResult& rows, const QueryOptions& options);
     /// The next message of a COPY OUT, valid until the next call; nothing at its end.
