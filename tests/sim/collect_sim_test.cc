@@ -75,7 +75,9 @@ private:
     /// Which actors, and who dies when.
     void plan_round() {
         for (std::size_t process = 0; process < kProcesses; ++process) {
-            add(process, [this](Repository& repository) { write_points(repository); });
+            if (process == 0 || scheduler_.draw(2) == 0) {
+                add(process, [this](Repository& repository) { write_points(repository); });
+            }
             if (process == 0 || scheduler_.draw(3) == 0) {
                 add(process, [this](Repository& repository) { collect(repository); });
             }
@@ -96,6 +98,10 @@ private:
         *actor = scheduler_.add_actor(process, [this, process, actor, body = std::move(body)] {
             ScheduledStore store{store_, scheduler_, *actor};
             const auto repository = Repository::open(store, *key_, clock_, options(process));
+            // So that there are moments without any session, in which a collector condemns at once.
+            for (std::uint64_t n = scheduler_.draw(2) * scheduler_.draw(1200); n > 0; --n) {
+                (void)store.size(config_key(1), {});
+            }
             body(*repository);
         });
     }
@@ -251,7 +257,8 @@ std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
 }
 
 TEST(CollectSimulation, KeepsEveryCommittedPoint) {
-    const std::uint64_t first = number_from("HOLDFAST_SIM_SEED", 1);
+    // Among them seed 215, which finds a collector that waits for no session.
+    const std::uint64_t first = number_from("HOLDFAST_SIM_SEED", 150);
     const std::uint64_t runs =
         std::getenv("HOLDFAST_SIM_SEED") != nullptr  // NOLINT(concurrency-mt-unsafe)
             ? 1
