@@ -116,6 +116,9 @@ HOLDFAST_RECORD_JSON(
     delete_activity_id,
     last_scheduled_run,
     tag_bound_at,
+    backup_method,
+    backup_method_reason,
+    last_test_restore,
     created_at,
     modified_at,
     etag
@@ -171,6 +174,7 @@ HOLDFAST_RECORD_JSON(
     logical_bytes,
     stored_bytes,
     metadata,
+    test_restore,
     modified_at,
     etag
 )

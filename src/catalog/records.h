@@ -123,6 +123,9 @@ struct InstanceRecord {
         Json::object();  ///< Rule name -> scheduled instant of the last run that was queued.
     std::string
         tag_bound_at;  ///< retentionTagVersion: .NET ticks of when the policy was bound, as text.
+    std::string backup_method;         ///< LogicalBackup or PhysicalBackup; empty: logical.
+    std::string backup_method_reason;  ///< One sentence: why that one.
+    Json last_test_restore = Json::object();  ///< As PointRecord::test_restore, and of which point.
     Instant created_at;
     Instant modified_at;
     std::string etag;
@@ -186,6 +189,7 @@ struct PointRecord {
     std::int64_t logical_bytes = 0;  ///< Of all streams.
     std::int64_t stored_bytes = 0;   ///< Added to the repository by this point.
     Json metadata = Json::object();  ///< The point's metadata document.
+    Json test_restore = Json::object();  ///< Of the last one: result, times, figures; {}: none yet.
     Instant modified_at;
     std::string etag;
 };

@@ -204,7 +204,7 @@ std::optional<OwnerCredential> ensure_owner(
         owner.created_at = clock.now();
         transaction.put(owner);
         for (const std::string_view role :
-             {kOwnerRoleId, kSecretsOfficerRoleId, kBlobContributorRoleId}) {
+             {kOwnerRoleId, kSecretsOfficerRoleId, kBlobContributorRoleId, kPointDataRoleId}) {
             catalog::RoleAssignmentRecord assignment;
             assignment.id = new_guid();
             assignment.scope = "/";

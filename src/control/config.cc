@@ -508,6 +508,41 @@ const std::vector<Key>& keys() {
          "5m",
          "How long a backup waits for a table lock before it fails.",
          [](Config& c, const Setting& s) { c.postgres.lock_wait_timeout = duration_of(s); }},
+        {"scratch.directory",
+         "path",
+         "",
+         "Where test restores, and single databases out of physical recovery points, restore a "
+         "cluster to; removed again afterwards. Default: `<state>/scratch`.",
+         [](Config& c, const Setting& s) { c.scratch.directory = path_of(s); }},
+        {"scratch.bubblewrap",
+         "path",
+         "/usr/bin/bwrap",
+         "The sandbox that their servers run in. Without it they are refused.",
+         [](Config& c, const Setting& s) { c.scratch.bubblewrap = path_of(s); }},
+        {"scratch.memory_max_mib",
+         "number",
+         "4096",
+         "Memory of such a server, MiB, 256 to 1048576.",
+         [](Config& c, const Setting& s) {
+             c.scratch.memory_max_bytes =
+                 static_cast<std::uint64_t>(integer_of(s, {256, 1'048'576})) << 20U;
+         }},
+        {"scratch.disk_max_gib",
+         "number",
+         "1024",
+         "How much its directory may grow while it runs, GiB, 1 to 1048576.",
+         [](Config& c, const Setting& s) {
+             c.scratch.disk_max_bytes = static_cast<std::uint64_t>(integer_of(s, {1, 1'048'576}))
+                                        << 30U;
+         }},
+        {"scratch.time_max",
+         "duration",
+         "6h",
+         "How long it may run.",
+         [](Config& c, const Setting& s) {
+             c.scratch.time_max =
+                 std::chrono::duration_cast<std::chrono::seconds>(duration_of(s));
+         }},
         {"jobs.max_jobs",
          "number",
          "2",
@@ -793,6 +828,9 @@ void fill_derived(Config& config, const Environment& environment) {
     if (config.vaults.directory.empty()) {
         config.vaults.directory = config.state.directory / "vaults";
     }
+    if (config.scratch.directory.empty()) {
+        config.scratch.directory = config.state.directory / "scratch";
+    }
     if (config.keys.kek_file.empty()) {
         config.keys.kek_file = config.state.directory / "keys/kek.key";
     }
@@ -841,6 +879,7 @@ void check_whole(const Config& config) {
     if (!config.restore.file_root.empty()) {
         targets.emplace_back("restore.file_root", config.restore.file_root);
     }
+    targets.emplace_back("scratch.directory", config.scratch.directory);
     for (const auto& [key, directory] : targets) {
         for (const auto& own : {config.vaults.directory, config.keys.kek_file.parent_path()}) {
             if (lies_within(directory, own) || lies_within(own, directory)) {

@@ -70,6 +70,15 @@ struct PostgresConfig {
     std::chrono::milliseconds lock_wait_timeout{300'000};
 };
 
+/// Test restores, and single databases out of physical recovery points: a server in a sandbox.
+struct ScratchConfig {
+    std::filesystem::path directory;  ///< Needs room for a whole cluster.
+    std::filesystem::path bubblewrap = "/usr/bin/bwrap";
+    std::uint64_t memory_max_bytes = 4ULL << 30U;
+    std::uint64_t disk_max_bytes = 1ULL << 40U;  ///< How much the directory may grow.
+    std::chrono::seconds time_max{6 * 3600};
+};
+
 struct JobsConfig {
     std::size_t max_jobs = 2;
     std::size_t max_jobs_per_server = 1;
@@ -143,6 +152,7 @@ struct Config {
     KeysConfig keys;
     RestoreConfig restore;
     PostgresConfig postgres;
+    ScratchConfig scratch;
     JobsConfig jobs;
     ServiceConfig service;
     IdentityConfig identity;

@@ -36,6 +36,8 @@
 #include "jobs/protection_service.h"
 #include "jobs/repositories.h"
 #include "postgres/client_tools.h"
+#include "postgres/server_programs.h"
+#include "postgres/test_restore.h"
 
 #include <csignal>
 #include <cstdio>
@@ -164,6 +166,21 @@ jobs::CollectSettings collect_settings(const JobsConfig& config) {
     };
 }
 
+/// Makes the directory, and clears what a crash left in it.
+postgres::ScratchSettings scratch_settings(const ScratchConfig& config) {
+    make_directory_durably(config.directory, 0700);
+    if (const std::size_t removed = postgres::ScratchDirectory::remove_leftovers(config.directory);
+        removed > 0) {
+        log_info("Removed scratch servers' leftovers", {{"count", std::to_string(removed)}});
+    }
+    postgres::ScratchSettings settings{.directory = config.directory};
+    settings.sandbox.bubblewrap = config.bubblewrap;
+    settings.sandbox.limits.memory_bytes = config.memory_max_bytes;
+    settings.sandbox.limits.disk_bytes = config.disk_max_bytes;
+    settings.sandbox.limits.time = config.time_max;
+    return settings;
+}
+
 /// The self-made authority's names: the server's, and the suffix of its key vaults.
 std::vector<std::string> names_to_sign_for(const Config& config) {
     std::vector<std::string> names = config.server.names;
@@ -244,8 +261,12 @@ struct Server::Graph {
           issuers{config.identity.issuers, fetch_jwks, *catalog, ids.tenant_id, clock},
           secrets{*catalog, derive_key(key, kSecretsKey), clock, config.server.names},
           tools{config.postgres.bin_directories},
+          server_programs{config.postgres.bin_directories},
           data_plane{jobs::postgres_data_plane(
-              tools, clock, {.lock_wait_timeout = config.postgres.lock_wait_timeout}
+              {tools, server_programs},
+              clock,
+              {.lock_wait_timeout = config.postgres.lock_wait_timeout,
+               .scratch = scratch_settings(config.scratch)}
           )},
           repositories{repository_settings(config), key.clone(), clock},
           credentials{*catalog, secrets},
@@ -403,6 +424,7 @@ struct Server::Graph {
     ExternalIssuers issuers;
     catalog::SecretStore secrets;
     postgres::ClientTools tools;
+    postgres::ServerPrograms server_programs;
     std::unique_ptr<jobs::DataPlane> data_plane;
     jobs::RepositoryPool repositories;
     jobs::CredentialResolver credentials;

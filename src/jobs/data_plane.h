@@ -3,9 +3,12 @@
 #include "base/clock.h"
 #include "postgres/logical_backup.h"
 #include "postgres/logical_restore.h"
+#include "postgres/physical_backup.h"
 #include "postgres/preflight.h"
 #include "postgres/server_info.h"
+#include "postgres/server_programs.h"
 #include "postgres/streams.h"
+#include "postgres/test_restore.h"
 
 #include <chrono>
 #include <cstddef>
@@ -34,6 +37,18 @@ public:
         std::stop_token stop
     ) = 0;
 
+    /// What a physical backup of the server misses: each finding with the statement or setting that
+    /// cures it.
+    [[nodiscard]] virtual postgres::PhysicalPreflight preflight_physical(
+        const postgres::ConnectionParameters& connection, std::stop_token stop
+    ) = 0;
+    /// Throws what postgres::run_physical_backup throws, and what `streams` throws.
+    [[nodiscard]] virtual postgres::PhysicalBackup backup_physical(
+        const postgres::ConnectionParameters& connection,
+        postgres::BackupStreams& streams,
+        const postgres::PhysicalBackupOptions& options
+    ) = 0;
+
     /// Throws what postgres::run_logical_backup throws, and what the sink throws.
     [[nodiscard]] virtual postgres::LogicalBackup backup(
         const postgres::ConnectionParameters& connection,
@@ -53,6 +68,20 @@ public:
         const postgres::RestoreOptions& options
     ) = 0;
 
+    /// Throws kServerProgramsMissing (naming the package) or kSandboxUnavailable when no scratch
+    /// server of this major version can be run here.
+    virtual void check_scratch(int major) = 0;
+    /// As postgres::run_test_restore.
+    [[nodiscard]] virtual postgres::TestRestore test_restore(
+        const postgres::StreamSource& source, const postgres::TestRestoreOptions& options
+    ) = 0;
+    /// As postgres::restore_from_physical: a database, or items of it, out of a physical point.
+    [[nodiscard]] virtual postgres::LogicalRestore restore_from_physical(
+        const postgres::ConnectionParameters& target,
+        const postgres::StreamSource& source,
+        const postgres::RestoreOptions& options
+    ) = 0;
+
     /// `_schema.sql` of a restore as files.
     [[nodiscard]] virtual std::string schema_sql(
         const postgres::StreamSource& source, std::stop_token stop
@@ -61,11 +90,16 @@ public:
 
 struct DataPlaneSettings {
     std::chrono::milliseconds lock_wait_timeout{300'000};
+    postgres::ScratchSettings scratch = {};
 };
 
-/// The real one. `tools` and `clock` outlive it.
+/// The real one. The tools, programs and `clock` outlive it.
+struct PostgresPrograms {
+    const postgres::ClientTools& clients;
+    const postgres::ServerPrograms& servers;
+};
 [[nodiscard]] std::unique_ptr<DataPlane> postgres_data_plane(
-    const postgres::ClientTools& tools, Clock& clock, DataPlaneSettings settings = {}
+    PostgresPrograms programs, Clock& clock, DataPlaneSettings settings = {}
 );
 
 }  // namespace holdfast::jobs

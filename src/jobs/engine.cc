@@ -115,6 +115,21 @@ std::string Engine::submit_restore(const RestoreRequest& request) {
     return job_id;
 }
 
+std::string Engine::submit_verify(
+    catalog::Transaction& transaction, const VerifyRequest& request
+) {
+    return queue_verify(transaction, request);
+}
+
+std::string Engine::submit_verify(const VerifyRequest& request) {
+    std::string job_id;
+    state_->parts.catalog.write([&](catalog::Transaction& transaction) {
+        job_id = submit_verify(transaction, request);
+    });
+    wake();
+    return job_id;
+}
+
 void Engine::wake() {
     state_->queue.wake();
 }

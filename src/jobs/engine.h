@@ -152,11 +152,15 @@ public:
     /// kContainerNotAccessible, kOperationLimitReached. Whether the target suits is for
     /// validate_restore().
     std::string submit_restore(catalog::Transaction& transaction, const RestoreRequest& request);
+    /// A test restore. Throws kGenericResourceNotFound, kInvalidProtectionState,
+    /// kRecoveryPointNotFound, kUnsupportedOperation for a point of a logical backup.
+    std::string submit_verify(catalog::Transaction& transaction, const VerifyRequest& request);
     void wake();
 
     /// In a transaction of their own, and wake().
     std::string submit_backup(const AdhocBackupRequest& request);
     std::string submit_restore(const RestoreRequest& request);
+    std::string submit_verify(const VerifyRequest& request);
 
     enum class CancelOutcome {
         kCancelled,  ///< It was queued; it will not run.

@@ -57,6 +57,13 @@ class FakeDataPlane final : public DataPlane {
 public:
     /// Database name -> contents of its one stream.
     std::map<std::string, std::string> databases{{"app", std::string(300'000, 'a')}};
+    /// Files of the data directory.
+    std::map<std::string, std::string> files{{"base/1/1", std::string(300'000, 'p')}};
+    std::vector<postgres::Finding> physical_findings{
+        {.code = "MissingReplication", .message = "The login may not replicate."}
+    };
+    std::vector<postgres::Damage> damages;  ///< Of a test restore.
+    std::optional<Error> scratch_error;
     std::vector<postgres::SkippedDatabase> skipped;
     std::vector<std::string> warnings;
     std::optional<Error> backup_error;  ///< Thrown after half of the data.
@@ -151,6 +158,118 @@ public:
         return result;
     }
 
+    postgres::ServerInfo read_server(const postgres::ConnectionParameters&, std::stop_token)
+        override {
+        postgres::ServerInfo info;
+        info.version_number = 150004;
+        info.version = "15.4";
+        for (const auto& [name, contents] : databases) {
+            postgres::DatabaseInfo database;
+            database.name = name;
+            info.databases.push_back(std::move(database));
+        }
+        return info;
+    }
+
+    postgres::PhysicalPreflight preflight_physical(
+        const postgres::ConnectionParameters&, std::stop_token
+    ) override {
+        if (preflight_error) {
+            throw Error{*preflight_error};
+        }
+        postgres::PhysicalPreflight report;
+        report.findings = physical_findings;
+        return report;
+    }
+
+    postgres::PhysicalBackup backup_physical(
+        const postgres::ConnectionParameters&,
+        postgres::BackupStreams& streams,
+        const postgres::PhysicalBackupOptions& options
+    ) override {
+        postgres::PhysicalBackup result;
+        result.cluster.server_version = 150004;
+        result.cluster.system_identifier = "7";
+        result.cluster.started = clock->now();
+        std::jthread wal{[&] {
+            // As the real one: the log comes on a thread of its own, beside the data.
+            put(streams,
+                {.name = "wal/000000010000000000000001", .kind = postgres::StreamKind::kWal},
+                std::string(100'000, 'w'));
+        }};
+        for (const auto& [path, contents] : files) {
+            const auto writer = streams.open(
+                {.name = "data/" + path,
+                 .kind = postgres::StreamKind::kFile,
+                 .attributes = {{"mode", "600"}},
+                 .layout = postgres::StreamLayout::kPages,
+                 .size_hint_bytes = contents.size()}
+            );
+            writer->write(as_bytes(contents).first(contents.size() / 2));
+            options.progress(
+                {.bytes_done = contents.size() / 2, .bytes_estimate = contents.size(), .file = path}
+            );
+            pass_gate(options.stop);
+            if (backup_error) {
+                throw Error{*backup_error};
+            }
+            writer->write(as_bytes(contents).subspan(contents.size() / 2));
+            writer->close();
+            result.cluster.bytes += contents.size();
+            ++result.cluster.file_count;
+        }
+        wal.join();
+        result.cluster.ended = clock->now();
+        put(streams,
+            {.name = "cluster.json", .kind = postgres::StreamKind::kCluster},
+            postgres::to_json(result.cluster).dump());
+        result.warnings = warnings;
+        result.manifest = Json{{"method", "physical"}, {"serverVersion", "15.4"}};
+        return result;
+    }
+
+    void check_scratch(int) override {
+        if (scratch_error) {
+            throw Error{*scratch_error};
+        }
+    }
+
+    postgres::TestRestore test_restore(
+        const postgres::StreamSource& source, const postgres::TestRestoreOptions& options
+    ) override {
+        if (scratch_error) {
+            throw Error{*scratch_error};
+        }
+        postgres::TestRestore result;
+        result.started = clock->now();
+        result.restore_time = std::chrono::seconds{3};
+        result.recovery_time = std::chrono::seconds{2};
+        source.list("data/", [&](const postgres::StreamInfo& info) {
+            result.restored_bytes += info.size;
+        });
+        options.progress({.step = "amcheck", .done = 1, .total = 2});
+        pass_gate(options.stop);
+        result.check.databases_checked = 1;
+        result.check.rows_counted = 42;
+        result.check.damages = damages;
+        result.check.damage_count = damages.size();
+        return result;
+    }
+
+    postgres::LogicalRestore restore_from_physical(
+        const postgres::ConnectionParameters&,
+        const postgres::StreamSource& source,
+        const postgres::RestoreOptions& options
+    ) override {
+        const Bytes bytes = postgres::read_stream(source, "data/base/1/1", 1 << 30);
+        const std::lock_guard lock{mutex_};
+        restored_[options.target_database] = std::string{as_text(bytes)};
+        postgres::LogicalRestore result;
+        result.database = options.target_database;
+        result.bytes = bytes.size();
+        return result;
+    }
+
     postgres::RestoreCheck check_restore(
         const postgres::ConnectionParameters&,
         const postgres::StreamSource&,
@@ -185,6 +304,15 @@ public:
     }
 
 private:
+    static void put(
+        postgres::BackupStreams& streams,
+        const postgres::StreamSpec& spec,
+        const std::string& contents
+    ) {
+        const auto writer = streams.open(spec);
+        writer->write(as_bytes(contents));
+        writer->close();
+    }
     static void put(
         postgres::StreamSink& sink,
         const std::string& name,
@@ -350,6 +478,27 @@ public:
     }
 
     void start() { engine->start(); }
+
+    /// The whole server, by the method that is asked for ("": none is).
+    catalog::InstanceRecord protect_server(const std::string& solution = "PhysicalBackup") {
+        catalog::InstanceRecord instance;
+        instance.id = kVault + "/backupInstances/server";
+        instance.vault_id = kVault;
+        instance.name = "server";
+        instance.friendly_name = "pg";
+        instance.datasource_id = kServer;
+        instance.datasource_type = "Microsoft.DBforPostgreSQL/flexibleServers";
+        instance.policy_id = kPolicy;
+        if (!solution.empty()) {
+            instance.properties["policyInfo"]["policyParameters"]
+                               ["backupDatasourceParametersList"] = Json::array(
+                {{{"objectType", "PostgreSqlFlexibleServerBackupDatasourceParameters"},
+                  {"backupSolutionType", solution}}}
+            );
+        }
+        service->begin_protection(instance);
+        return service->finish_protection(instance.id, ProtectionService::Validation::kDeep, {});
+    }
 
     catalog::InstanceRecord protect(const std::string& database) {
         catalog::InstanceRecord instance;

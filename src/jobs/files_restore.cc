@@ -2,8 +2,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "base/sha256.h"
 #include "base/text.h"
+#include "jobs/detail/cluster_files.h"
+#include "jobs/detail/file_set.h"
 #include "postgres/archive_composer.h"
 #include "postgres/logical_restore.h"
 #include "postgres/restore_files.h"
@@ -17,7 +18,7 @@
 namespace holdfast::jobs {
 namespace {
 
-constexpr std::size_t kBufferBytes = 1 * kMiB;  // One write call per megabyte, not per COPY row.
+constexpr std::size_t kBufferBytes = 1 * kMiB;
 constexpr std::uint64_t kServerManifestBytesMax = 64 * kMiB;
 
 struct Names {
@@ -82,124 +83,6 @@ bool has_globals(const postgres::StreamSource& source) {
     return stream_size(source, "globals/roles.sql").has_value();
 }
 
-/// Counts what is written over all files, and stops when asked.
-class Meter {
-public:
-    Meter(const FilesRestore& restore, std::uint64_t total) : restore_{restore}, total_{total} {}
-    void add(std::uint64_t bytes) {
-        if (restore_.stop.stop_requested()) {
-            throw Error{ErrorKind::kCancelled, "The restore was asked to stop."};
-        }
-        done_ += bytes;
-        if (restore_.progress) {
-            restore_.progress(done_, std::max(total_, done_));
-        }
-    }
-
-private:
-    const FilesRestore& restore_;
-    const std::uint64_t total_;
-    std::uint64_t done_ = 0;
-};
-
-/// Buffers, hashes and meters what goes into one file.
-class FileSink final : public postgres::ByteSink {
-public:
-    FileSink(ContainerOutput& output, Meter& meter) : output_{output}, meter_{meter} {
-        buffer_.reserve(kBufferBytes);
-    }
-    void write(ByteSpan bytes) override {
-        if (buffer_.size() + bytes.size() > kBufferBytes) {
-            flush();
-        }
-        if (bytes.size() >= kBufferBytes) {
-            put(bytes);
-        } else {
-            buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
-        }
-    }
-    [[nodiscard]] std::string finish() {
-        flush();
-        return to_hex(hash_.finish());
-    }
-
-private:
-    void flush() {
-        put(buffer_);
-        buffer_.clear();
-    }
-    void put(ByteSpan bytes) {
-        hash_.update(bytes);
-        output_.write(bytes);
-        meter_.add(bytes.size());
-    }
-
-    ContainerOutput& output_;
-    Meter& meter_;
-    Bytes buffer_;
-    Sha256 hash_;
-};
-
-/// The files of one restore: written nameless, named all together, unnamed again on failure.
-class FileSet {
-public:
-    FileSet(const FilesRestore& restore, std::uint64_t total)
-        : restore_{restore}, meter_{restore, total} {}
-    FileSet(const FileSet&) = delete;
-    FileSet& operator=(const FileSet&) = delete;
-    ~FileSet() {
-        if (!complete_) {
-            for (ContainerOutput& output : outputs_) {
-                output.retract();
-            }
-        }
-    }
-
-    void add(const std::string& name, const std::function<void(postgres::ByteSink&)>& content) {
-        outputs_.push_back(restore_.directory.create(name));
-        ContainerOutput& output = outputs_.back();
-        FileSink sink{output, meter_};
-        content(sink);
-        std::string digest = sink.finish();
-        output.finish();
-        files_.push_back(
-            {.name = name, .size_bytes = output.size_bytes(), .sha256 = std::move(digest)}
-        );
-    }
-    void add(const std::string& name, std::string_view text) {
-        add(name, [&](postgres::ByteSink& sink) { sink.write(as_bytes(text)); });
-    }
-
-    void publish() {
-        for (ContainerOutput& output : outputs_) {
-            if (!output.publish()) {
-                throw Error{
-                    ErrorKind::kRestoreTargetExists,
-                    ErrorText{
-                        .message = fmt::format(
-                            "The file \"{}\" appeared in the restore target meanwhile.",
-                            output.name()
-                        ),
-                        .target = output.name(),
-                        .recommended_actions = {"Use another file prefix."},
-                    }
-                };
-            }
-        }
-        restore_.directory.sync();
-        complete_ = true;
-    }
-
-    [[nodiscard]] const std::vector<RestoredFile>& files() const noexcept { return files_; }
-
-private:
-    const FilesRestore& restore_;
-    Meter meter_;
-    std::vector<ContainerOutput> outputs_;
-    std::vector<RestoredFile> files_;
-    bool complete_ = false;
-};
-
 void copy_stream(
     const postgres::StreamSource& source, const std::string& name, postgres::ByteSink& sink
 ) {
@@ -240,26 +123,6 @@ int client_major(const Json& server_manifest) {
                : 0;
 }
 
-void check_space(const FilesRestore& restore, std::uint64_t total) {
-    const std::uint64_t free = restore.directory.free_bytes();
-    if (total <= free) {
-        return;
-    }
-    throw Error{
-        ErrorKind::kRestoreTargetFull,
-        ErrorText{
-            .message = fmt::format(
-                "The restore needs {} and the target \"{}\" has {} free.",
-                format_size(total),
-                restore.directory.url(),
-                format_size(free)
-            ),
-            .target = restore.directory.url(),
-            .recommended_actions = {"Free space in the target, or restore into another container."},
-        }
-    };
-}
-
 std::string restore_script(
     const FilesRestore& restore,
     const Names& names,
@@ -291,12 +154,6 @@ Json make_manifest(
     const std::vector<DatabaseFile>& databases,
     const Json& server_manifest
 ) {
-    Json list = Json::array();
-    for (const RestoredFile& file : files) {
-        list.push_back(
-            Json{{"name", file.name}, {"sizeBytes", file.size_bytes}, {"sha256", file.sha256}}
-        );
-    }
     Json by_database = Json::array();
     for (const DatabaseFile& file : databases) {
         by_database.push_back(Json{
@@ -310,7 +167,7 @@ Json make_manifest(
         {"madeBy", "Holdfast"},
         {"restoredAt", format_instant(restore.now)},
         {"recoveryPoint", restore.point},
-        {"files", std::move(list)},
+        {"files", to_json(files)},
         {"databases", std::move(by_database)},
         {"server", server_manifest},
     };
@@ -345,6 +202,9 @@ void write_all_files(
 }  // namespace
 
 std::vector<std::string> restore_file_names(const FilesRestore& restore) {
+    if (is_cluster(restore.source)) {
+        return cluster_file_names(restore);
+    }
     const Names fixed{restore.file_prefix};
     std::vector<std::string> names;
     if (has_globals(restore.source)) {
@@ -395,15 +255,21 @@ void check_files_absent(const FilesRestore& restore) {
 
 FilesRestoreReport restore_as_files(const FilesRestore& restore) {
     check_files_absent(restore);
-    const std::vector<DatabaseFile> databases = plan_databases(restore);
-    std::uint64_t total = 0;
+    const bool cluster = is_cluster(restore.source);
+    const std::vector<DatabaseFile> databases =
+        cluster ? std::vector<DatabaseFile>{} : plan_databases(restore);
+    std::uint64_t total = cluster ? cluster_files_size(restore) : 0;
     for (const DatabaseFile& file : databases) {
         total += file.size_bytes;
     }
     check_space(restore, total);
     FileSet set{restore, total};
     try {
-        write_all_files(restore, databases, set);
+        if (cluster) {
+            write_cluster_files(restore, set);
+        } else {
+            write_all_files(restore, databases, set);
+        }
         set.publish();
     } catch (const Error& error) {
         if (error.kind() != ErrorKind::kStoreFull) {

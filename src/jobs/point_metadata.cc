@@ -83,6 +83,8 @@ void describe_instance(PointMetadata& metadata, const catalog::InstanceRecord& i
         {"datasourceId", instance.datasource_id},
         {"datasourceType", instance.datasource_type},
         {"secretUri", instance.secret_uri},
+        {"backupMethod", instance.backup_method},
+        {"backupMethodReason", instance.backup_method_reason},
         {"properties", instance.properties},
     };
 }
@@ -132,6 +134,8 @@ catalog::InstanceRecord instance_from_metadata(const PointMetadata& metadata, In
     instance.datasource_id = text_of(stored, "datasourceId");
     instance.datasource_type = text_of(stored, "datasourceType");
     instance.secret_uri = text_of(stored, "secretUri");
+    instance.backup_method = text_of(stored, "backupMethod");
+    instance.backup_method_reason = text_of(stored, "backupMethodReason");
     instance.policy_id = text_of(metadata.policy, "id");
     instance.policy_name = text_of(metadata.policy, "name");
     if (const auto properties = stored.find("properties");

@@ -12,10 +12,37 @@ public:
     explicit Reader(std::unique_ptr<vault::StreamReader> stream) : stream_{std::move(stream)} {}
     [[nodiscard]] std::uint64_t size() const override { return stream_->size_bytes(); }
     std::size_t read(MutableByteSpan out) override { return stream_->read(out); }
+    [[nodiscard]] std::size_t next_piece_bytes() override { return stream_->next_piece_bytes(); }
+    [[nodiscard]] bool skip_if_equal(ByteSpan have) override {
+        return stream_->skip_if_equal(have);
+    }
 
 private:
     std::unique_ptr<vault::StreamReader> stream_;
 };
+
+class Writer final : public postgres::StreamWriter {
+public:
+    explicit Writer(std::unique_ptr<vault::StreamWriter> stream) : stream_{std::move(stream)} {}
+    void write(ByteSpan bytes) override { stream_->write(bytes); }
+    void close() override { stream_->close(); }
+
+private:
+    std::unique_ptr<vault::StreamWriter> stream_;
+};
+
+vault::StreamInfo to_vault(const postgres::StreamSpec& spec) {
+    vault::StreamInfo info{
+        .name = spec.name,
+        .kind = std::string{postgres::to_string(spec.kind)},
+        .attributes = {},
+        .layout = spec.layout == postgres::StreamLayout::kPages ? vault::StreamLayout::kPages
+                                                                : vault::StreamLayout::kBytes,
+        .size_hint_bytes = spec.size_hint_bytes,
+    };
+    info.attributes.assign(spec.attributes.begin(), spec.attributes.end());  // Sorted: it is a map.
+    return info;
+}
 
 postgres::StreamInfo to_postgres(const vault::StreamSummary& stored) {
     postgres::StreamInfo info;
@@ -46,11 +73,7 @@ postgres::StreamInfo to_postgres(const vault::StreamSummary& stored) {
 
 void PointSink::begin(const postgres::StreamSpec& spec) {
     HOLDFAST_CHECK(stream_ == nullptr);
-    vault::StreamInfo info{
-        .name = spec.name, .kind = std::string{postgres::to_string(spec.kind)}, .attributes = {}
-    };
-    info.attributes.assign(spec.attributes.begin(), spec.attributes.end());  // Sorted: it is a map.
-    stream_ = writer_.open_stream(std::move(info));
+    stream_ = writer_.open_stream(to_vault(spec));
 }
 
 void PointSink::write(ByteSpan bytes) {
@@ -62,6 +85,10 @@ void PointSink::end() {
     HOLDFAST_CHECK(stream_ != nullptr);
     stream_->close();
     stream_.reset();
+}
+
+std::unique_ptr<postgres::StreamWriter> PointStreams::open(const postgres::StreamSpec& spec) {
+    return std::make_unique<Writer>(writer_.open_stream(to_vault(spec)));
 }
 
 void PointSource::list(

@@ -23,6 +23,17 @@ private:
     std::unique_ptr<vault::StreamWriter> stream_;  ///< Between begin() and end().
 };
 
+/// The same for a backup that writes several streams at a time.
+class PointStreams final : public postgres::BackupStreams {
+public:
+    explicit PointStreams(vault::PointWriter& writer) : writer_{writer} {}
+    [[nodiscard]] std::unique_ptr<postgres::StreamWriter> open(const postgres::StreamSpec& spec
+    ) override;
+
+private:
+    vault::PointWriter& writer_;
+};
+
 /// The streams of a stored recovery point. Safe from any thread; `reader` outlives it and what it
 /// opened. Once `stop` is requested, reads throw kCancelled.
 class PointSource final : public postgres::StreamSource {

@@ -207,6 +207,12 @@ void require_no_open_job(const catalog::View& view, const InstanceRecord& instan
     );
 }
 
+/// Nothing was ever settled about such an instance.
+bool is_first_configuration(ProtectionState state) {
+    return state == ProtectionState::kConfiguringProtection ||
+           state == ProtectionState::kConfiguringProtectionFailed;
+}
+
 }  // namespace
 
 /// Holds a resource against a second change at the same time.
@@ -379,8 +385,8 @@ bool ProtectionService::delete_vault(
 // ---- Instances
 
 void ProtectionService::check_instance(const InstanceRecord& instance) const {
-    const DatasourceName name =
-        parse_datasource_id(instance.datasource_id, "properties.dataSourceInfo.resourceID");
+    (void)parse_datasource_id(instance.datasource_id, "properties.dataSourceInfo.resourceID");
+    check_method(instance);
     catalog_.read([&](const catalog::View& view) {
         (void)require_vault(view, instance.vault_id);
         check_policy(view, instance);
@@ -396,19 +402,6 @@ void ProtectionService::check_instance(const InstanceRecord& instance) const {
     });
     // Also says when the server is not registered or the secret is no secret.
     (void)credentials_.resolve(instance.datasource_id, instance.secret_uri);
-}
-
-postgres::PreflightReport ProtectionService::preflight(
-    const InstanceRecord& instance, std::stop_token stop
-) const {
-    const ResolvedDatasource datasource =
-        credentials_.resolve(instance.datasource_id, instance.secret_uri);
-    const postgres::BackupScope scope{
-        .database = datasource.name.database,
-        .excluded_databases = datasource.name.database ? std::vector<std::string>{}
-                                                       : datasource.server.excluded_databases,
-    };
-    return data_plane_.preflight(datasource.connection, scope, stop);
 }
 
 InstanceRecord ProtectionService::begin_protection(InstanceRecord instance, const AlsoWrite& also) {
@@ -472,6 +465,13 @@ void ProtectionService::take_over(
     wanted.last_scheduled_run = present.last_scheduled_run;
     wanted.tag_bound_at = present.tag_bound_at;
     wanted.protection_error = present.protection_error;
+    wanted.backup_method = present.backup_method;
+    wanted.backup_method_reason = present.backup_method_reason;
+    if (wanted.backup_method.empty() && !is_first_configuration(state_of(present))) {
+        // Protected before there was a choice: it stays what it is until somebody asks.
+        wanted.backup_method = std::string{to_string(BackupMethod::kLogical)};
+        wanted.backup_method_reason = "It was protected before physical backups existed.";
+    }
     move(wanted, new_policy ? ProtectionEvent::kUpdatePolicy : ProtectionEvent::kConfigure);
     wanted.provisioning_state = "Updating";
     if (new_policy) {
@@ -487,15 +487,20 @@ InstanceRecord ProtectionService::finish_protection(
     catalog_.read([&](const catalog::View& view) { instance = require_instance(view, instance_id); }
     );
     std::optional<Error> failure;
+    MethodChoice choice = method_without_asking(instance);
     if (validation == Validation::kDeep) {
         run_boundary(
-            [&] { preflight(instance, stop).throw_if_failed(); },
+            [&] { choice = preflight(instance, stop); },
             [&](const Error& error) { failure = error; }
         );
     }
     catalog_.write([&](catalog::Transaction& transaction) {
         instance = require_instance(transaction, instance_id);
         move(instance, failure ? ProtectionEvent::kConfigureFailed : ProtectionEvent::kConfigured);
+        if (!failure) {
+            instance.backup_method = std::string{to_string(choice.method)};
+            instance.backup_method_reason = choice.reason;
+        }
         instance.provisioning_state = failure ? "Failed" : "Succeeded";
         instance.protection_error = failure ? user_error(*failure, new_guid()) : Json(nullptr);
         transaction.put(instance);

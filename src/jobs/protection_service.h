@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "catalog/catalog.h"
+#include "jobs/backup_method.h"
 #include "jobs/credentials.h"
 #include "jobs/data_plane.h"
 #include "jobs/repositories.h"
@@ -66,8 +67,17 @@ public:
     /// and instance), soft-deleted namesake. `instance` needs id, vault_id, datasource_id,
     /// datasource_type, policy_id, secret_uri.
     void check_instance(const catalog::InstanceRecord& instance) const;
-    /// Connects with the instance's credentials and reports everything that a backup would miss.
-    [[nodiscard]] postgres::PreflightReport preflight(
+    /// How an instance will be backed up, and why so.
+    struct MethodChoice {
+        BackupMethod method = BackupMethod::kLogical;
+        std::string reason;                 ///< One sentence.
+        std::vector<std::string> warnings;  ///< What a backup will be incomplete in.
+    };
+    /// Connects with the instance's credentials and looks whether a backup would have all it needs;
+    /// throws naming everything that it would miss, each with its cure. A server that nothing was
+    /// said about is backed up physically where its login may, else logically; an instance that has
+    /// its method already keeps it.
+    [[nodiscard]] MethodChoice preflight(
         const catalog::InstanceRecord& instance, std::stop_token stop
     ) const;
 
@@ -131,6 +141,13 @@ public:
 
 private:
     class Busy;
+    /// What can be said of the method without a connection.
+    [[nodiscard]] static MethodChoice method_without_asking(
+        const catalog::InstanceRecord& instance
+    );
+    [[nodiscard]] MethodChoice choose_default_method(
+        const ResolvedDatasource& datasource, std::stop_token stop
+    ) const;
     enum class Verb { kStop, kSuspend, kResume };
     catalog::InstanceRecord change_state(
         std::string_view instance_id, Verb verb, const Requester& requester, std::stop_token stop

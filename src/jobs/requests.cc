@@ -359,6 +359,42 @@ RestoreRequest restore_request_from_json(const Json& json) {
     return request;
 }
 
+VerifyRequest parse_verify(const Json& body, std::string instance_id, Requester requester) {
+    VerifyRequest request{
+        .instance_id = std::move(instance_id),
+        .point_id = {},
+        .trigger = VerifyTrigger::kOnDemand,
+        .requester = std::move(requester),
+    };
+    if (body.is_null()) {
+        return request;
+    }
+    const JsonReader reader{body, "", ErrorKind::kInvalidRequestContent};
+    reader.refuse_unknown({"recoveryPointId"});
+    if (reader.has("recoveryPointId")) {
+        request.point_id = read_point_id(reader);
+    }
+    return request;
+}
+
+Json to_json(const VerifyRequest& request) {
+    return Json{
+        {"instanceId", request.instance_id},
+        {"pointId", request.point_id},
+        {"byPolicy", request.trigger == VerifyTrigger::kPolicy},
+    };
+}
+
+VerifyRequest verify_request_from_json(const Json& json) {
+    return VerifyRequest{
+        .instance_id = json.at("instanceId").get<std::string>(),
+        .point_id = json.at("pointId").get<std::string>(),
+        .trigger = json.at("byPolicy").get<bool>() ? VerifyTrigger::kPolicy
+                                                   : VerifyTrigger::kOnDemand,
+        .requester = {},
+    };
+}
+
 Json to_json(const QueuedBackup& backup) {
     Json json{
         {"instanceId", backup.instance_id},

@@ -83,6 +83,23 @@ struct RestoreRequest {
 [[nodiscard]] Json to_json(const RestoreRequest& request);
 [[nodiscard]] RestoreRequest restore_request_from_json(const Json& json);
 
+enum class VerifyTrigger { kOnDemand, kPolicy };
+
+/// A test restore.
+struct VerifyRequest {
+    std::string instance_id;
+    std::string point_id;  ///< 32 hex digits; empty when asked for the newest.
+    VerifyTrigger trigger = VerifyTrigger::kOnDemand;
+    Requester requester;
+};
+/// Reads the body of `verify`: `{"recoveryPointId"}`, or nothing. Throws kInvalidRequestContent with
+/// the JSON path.
+[[nodiscard]] VerifyRequest parse_verify(
+    const Json& body, std::string instance_id, Requester requester
+);
+[[nodiscard]] Json to_json(const VerifyRequest& request);
+[[nodiscard]] VerifyRequest verify_request_from_json(const Json& json);
+
 /// A backup as queued: everything decided when it was queued.
 struct QueuedBackup {
     std::string instance_id;

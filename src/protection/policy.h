@@ -105,6 +105,13 @@ struct TaggingCriteria {
     std::vector<BackupCriteria> criteria;  ///< Combined with OR; empty for the default tag.
 };
 
+/// When recovery points are restored and started on trial; `holdfast.testRestore`.
+enum class TestRestoreRule {
+    kNever,
+    kAfterEachBackup,
+    kWeekly,  ///< The newest point, when the last trial is a week old.
+};
+
 // Rules.
 
 /// One `AzureBackupRule`. Without a schedule (an AdhocBasedTriggerContext) it runs on demand only.
@@ -154,6 +161,7 @@ struct BackupPolicy {
         rule_order;  ///< Names as given, so that the answer keeps the client's order.
     std::chrono::weekday week_start =
         std::chrono::Sunday;  ///< For FirstOfWeek; `holdfast.weekStart`.
+    TestRestoreRule test_restore = TestRestoreRule::kNever;
 
     /// Counts the edits of the stored policy. Not part of the document: the catalog sets it, points
     /// record it.

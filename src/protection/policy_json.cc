@@ -151,7 +151,11 @@ Json to_json(const BackupPolicy& policy) {
         {"policyRules", std::move(rules)},
     };
     if (policy.week_start != std::chrono::Sunday) {
-        out["holdfast"] = {{"weekStart", words::text_of(words::kWeekdays, policy.week_start)}};
+        out["holdfast"]["weekStart"] = words::text_of(words::kWeekdays, policy.week_start);
+    }
+    if (policy.test_restore != TestRestoreRule::kNever) {
+        out["holdfast"]["testRestore"] =
+            words::text_of(words::kTestRestoreRules, policy.test_restore);
     }
     return out;
 }

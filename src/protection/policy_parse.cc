@@ -632,9 +632,12 @@ void read_rules(const JsonReader& list, BackupPolicy& policy) {
 }
 
 void read_own_settings(const JsonReader& reader, BackupPolicy& policy) {
-    reader.refuse_unknown({"weekStart"});
+    reader.refuse_unknown({"weekStart", "testRestore"});
     if (const auto start = reader.optional_member("weekStart")) {
         policy.week_start = word_of(*start, words::kWeekdays);
+    }
+    if (const auto rule = reader.optional_member("testRestore")) {
+        policy.test_restore = word_of(*rule, words::kTestRestoreRules);
     }
 }
 

@@ -34,6 +34,12 @@ inline constexpr std::array<Word<std::chrono::weekday>, 7> kWeekdays{{
     {"Saturday", std::chrono::Saturday},
 }};
 
+inline constexpr std::array<Word<TestRestoreRule>, 3> kTestRestoreRules{{
+    {"Never", TestRestoreRule::kNever},
+    {"AfterEachBackup", TestRestoreRule::kAfterEachBackup},
+    {"Weekly", TestRestoreRule::kWeekly},
+}};
+
 inline constexpr std::array<Word<WeekOfMonth>, 5> kWeeks{{
     {"First", WeekOfMonth::kFirst},
     {"Second", WeekOfMonth::kSecond},

@@ -15,6 +15,7 @@
 #include "jobs/protection_service.h"
 #include "jobs/repositories.h"
 #include "postgres/client_tools.h"
+#include "postgres/server_programs.h"
 #include "postgres/connection.h"
 #include "postgres/server_fixture.h"
 #include "postgres/testing/postgres_server.h"
@@ -59,7 +60,7 @@ struct Service {
               .file_roots = {},
               .origins = {}
           }},
-          data_plane{postgres_data_plane(tools, clock)},
+          data_plane{postgres_data_plane({tools, servers}, clock)},
           protection{*catalog, repositories, credentials, *data_plane, clock},
           engine{
               EngineParts{*catalog, repositories, credentials, containers, *data_plane, clock}, {}
@@ -154,6 +155,7 @@ struct Service {
     CredentialResolver credentials;
     RestoreContainers containers;
     postgres::ClientTools tools;
+    postgres::ServerPrograms servers;
     std::unique_ptr<DataPlane> data_plane;
     ProtectionService protection;
     Engine engine;

@@ -79,6 +79,7 @@ const std::vector<RoleDefinition>& builtin_roles() {
                  "Microsoft.DataProtection/backupVaults/backupInstances/backup/action",
                  "Microsoft.DataProtection/backupVaults/backupInstances/restore/action",
                  "Microsoft.DataProtection/backupVaults/backupInstances/validateRestore/action",
+                 "Microsoft.DataProtection/backupVaults/backupInstances/verify/action",
                  "Microsoft.DataProtection/backupVaults/backupInstances/findRestorableTimeRanges/"
                  "action",
                  "Microsoft.DataProtection/backupVaults/backupInstances/write",
@@ -157,6 +158,21 @@ const std::vector<RoleDefinition>& builtin_roles() {
                  "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/add/action"},
         },
         {
+            // Not Azure's: nothing there hands out the contents of a recovery point.
+            .id = std::string{kPointDataRoleId},
+            .name = "Backup Recovery Point Data Reader",
+            .description = "Read the contents of recovery points: holdfast restore.",
+            .actions =
+                {"Microsoft.DataProtection/backupVaults/read",
+                 "Microsoft.DataProtection/backupVaults/backupInstances/read",
+                 "Microsoft.DataProtection/backupVaults/backupInstances/recoveryPoints/read",
+                 "Microsoft.Resources/subscriptions/read",
+                 "Microsoft.Resources/subscriptions/resourceGroups/read"},
+            .data_actions =
+                {"Microsoft.DataProtection/backupVaults/backupInstances/recoveryPoints/streams/"
+                 "read"},
+        },
+        {
             .id = std::string{kSecretsUserRoleId},
             .name = "Key Vault Secrets User",
             .description = "Read the values of secrets.",
@@ -221,6 +237,10 @@ bool is_data_action(std::string_view action) noexcept {
     return starts_with_ignoring_case(action, "Microsoft.KeyVault/vaults/secrets/") ||
            starts_with_ignoring_case(
                action, "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/"
+           ) ||
+           starts_with_ignoring_case(
+               action,
+               "Microsoft.DataProtection/backupVaults/backupInstances/recoveryPoints/streams/"
            );
 }
 

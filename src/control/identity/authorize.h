@@ -31,6 +31,8 @@ inline constexpr std::string_view kOwnerRoleId = "8e3af657-a8ff-443c-a75c-2fe8c4
 inline constexpr std::string_view kReaderRoleId = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
 inline constexpr std::string_view kLongTermBackupRoleId = "c088a766-074b-43ba-90d4-1fb21feae531";
 inline constexpr std::string_view kBlobContributorRoleId = "ba92f5b4-2d11-453d-a403-e96b0029c9fe";
+/// Our own: reads what recovery points hold.
+inline constexpr std::string_view kPointDataRoleId = "6c1f1f0e-5d3c-4b0e-9a55-5e2f4a1b7d83";
 inline constexpr std::string_view kSecretsUserRoleId = "4633458b-17de-408a-b874-0445c86b69e6";
 inline constexpr std::string_view kSecretsOfficerRoleId = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7";
 

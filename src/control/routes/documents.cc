@@ -5,6 +5,7 @@
 #include "control/resource_id.h"
 #include "control/routes/lookup.h"
 #include "control/routes/providers/data_protection/vault_settings.h"
+#include "jobs/backup_method.h"
 #include "jobs/credentials.h"
 
 #include <fmt/format.h>
@@ -92,6 +93,22 @@ Json policy_document(const PolicyRecord& policy) {
     };
 }
 
+namespace {
+
+/// What this server alone has to say of an instance.
+Json instance_facts(const InstanceRecord& instance) {
+    Json facts{{"backupSolutionType", jobs::to_string(jobs::method_of(instance))}};
+    if (!instance.backup_method_reason.empty()) {
+        facts["backupSolutionReason"] = instance.backup_method_reason;
+    }
+    if (!instance.last_test_restore.empty()) {
+        facts["lastTestRestore"] = instance.last_test_restore;
+    }
+    return facts;
+}
+
+}  // namespace
+
 Json instance_document(const InstanceRecord& instance) {
     Json properties = instance.properties;
     properties["friendlyName"] = instance.friendly_name;
@@ -104,6 +121,7 @@ Json instance_document(const InstanceRecord& instance) {
         properties["protectionErrorDetails"] = instance.protection_error;
     }
     properties["objectType"] = instance.soft_deleted ? "DeletedBackupInstance" : "BackupInstance";
+    properties["holdfast"] = instance_facts(instance);
     std::string id = instance.id;
     if (instance.soft_deleted) {
         id = child_id(instance.vault_id, "deletedBackupInstances", instance.name);
@@ -227,7 +245,7 @@ void add_source(const JobRecord& job, Json& properties) {
 }
 
 void add_stores(const JobRecord& job, Json& properties) {
-    const bool restore = job.operation == "Restore";
+    const bool restore = job.operation == "Restore" || job.operation == "Verify";
     properties["sourceDataStoreName"] = restore ? Json(kVaultStore) : Json{};
     properties["sourceDataStoreType"] = restore ? Json(kVaultStore) : Json{};
     properties["destinationDataStoreName"] = !restore && is_over(job) ? Json(kVaultStore) : Json{};
@@ -338,7 +356,9 @@ Json point_document(const PointRecord& point, std::string_view instance_id, Poin
           {"storedBytes", point.stored_bytes},
           {"ruleName", text_or_null(point.rule_name)},
           {"policyVersion", point.policy_version},
-          {"held", point.held}}}
+          {"held", point.held},
+          {"backupSolutionType", jobs::to_string(jobs::method_of(point))},
+          {"testRestore", point.test_restore.empty() ? Json{} : point.test_restore}}}
     };
     return Json{
         {"id", child_id(instance_id, "recoveryPoints", point.id)},

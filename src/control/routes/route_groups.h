@@ -36,6 +36,7 @@ void add_deleted_vault_routes(std::vector<Route>& routes);
 void add_location_routes(std::vector<Route>& routes);
 void add_reapply_retention_routes(std::vector<Route>& routes);
 void add_recovery_point_routes(std::vector<Route>& routes);
+void add_recovery_point_stream_routes(std::vector<Route>& routes);
 void add_operation_routes(std::vector<Route>& routes);
 void add_status_routes(std::vector<Route>& routes);
 

@@ -22,6 +22,7 @@ std::vector<Route> all_routes() {
     add_backup_and_restore_routes(routes);
     add_backup_job_routes(routes);
     add_recovery_point_routes(routes);
+    add_recovery_point_stream_routes(routes);
     add_resource_guard_routes(routes);
     add_location_routes(routes);
     add_deleted_vault_routes(routes);

@@ -2,10 +2,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "jobs/credentials.h"
-#include "jobs/data_plane.h"
+#include "jobs/detail/backup_transfer.h"
+#include "jobs/detail/instance_health.h"
 #include "jobs/detail/runners.h"
+#include "jobs/detail/submit.h"
 #include "jobs/point_metadata.h"
-#include "jobs/point_streams.h"
 #include "jobs/repositories.h"
 #include "jobs/user_error.h"
 #include "protection/instance_state.h"
@@ -129,44 +130,24 @@ postgres::BackupScope scope_of(const Plan& plan) {
     };
 }
 
-postgres::LogicalBackup transfer(
-    const EngineParts& parts, JobContext& job, const Plan& plan, vault::PointWriter& writer
-) {
-    PointSink sink{writer};
-    postgres::BackupOptions options;
-    options.stop = job.stop();
-    options.progress = [&](const postgres::BackupProgress& progress) {
-        const std::string phase =
-            progress.database.empty()
-                ? std::string{"reading globals"}
-                : fmt::format(
-                      "database {} ({} of {})",
-                      progress.database,
-                      std::min(progress.databases_done + 1, progress.databases_total),
-                      progress.databases_total
-                  );
-        job.report(
-            {.phase = phase,
-             .bytes_done = progress.bytes_done,
-             .bytes_total = progress.bytes_estimate}
-        );
+BackupSource source_of(const Plan& plan, const catalog::JobRecord& job) {
+    return BackupSource{
+        .method = method_of(plan.instance),
+        .connection = plan.datasource.connection,
+        .scope = scope_of(plan),
+        .name = plan.instance.friendly_name,
+        .started_at = job.started_at.value_or(job.created_at),
     };
-    return parts.data_plane.backup(plan.datasource.connection, scope_of(plan), sink, options);
 }
 
 PointMetadata make_metadata(
     const Plan& plan,
     const catalog::JobRecord& job,
-    const postgres::LogicalBackup& backup,
+    const TakenBackup& backup,
     std::string tag
 ) {
     PointMetadata metadata;
-    metadata.time = job.started_at.value_or(job.created_at);
-    for (const postgres::DatabaseBackup& database : backup.databases) {
-        if (&database == &backup.databases.front() || database.started < metadata.time) {
-            metadata.time = database.started;
-        }
-    }
+    metadata.time = backup.time;
     metadata.scheduled_at = plan.queued.scheduled_at;
     metadata.user_triggered = job.user_triggered;
     metadata.tag = std::move(tag);
@@ -176,7 +157,7 @@ PointMetadata make_metadata(
     metadata.job_id = job.id;
     describe_instance(metadata, plan.instance);
     describe_policy(metadata, plan.policy_record);
-    metadata.source = backup.manifest;
+    metadata.source = backup.source;
     return metadata;
 }
 
@@ -201,30 +182,10 @@ vault::PointSummary commit_point(
     }
 }
 
-std::vector<WarningText> collect_warnings(const Plan& plan, const postgres::LogicalBackup& backup) {
-    std::vector<WarningText> warnings;
-    for (const std::string& text : backup.warnings) {
-        warnings.push_back({plan.instance.friendly_name, "BackupIncomplete", text, {}});
-    }
-    for (const postgres::SkippedDatabase& skipped : backup.skipped) {
-        warnings.push_back(
-            {skipped.name,
-             "DatabaseExcluded",
-             fmt::format(
-                 "The database \"{}\" is not part of this recovery point: {}.",
-                 skipped.name,
-                 skipped.reason
-             ),
-             {"Take it off the server's excludedDatabases, or protect it by an instance of its own."
-             }}
-        );
-    }
-    return warnings;
-}
-
 /// What a user should know without the backup being any worse for it.
-std::vector<WarningText> collect_notes(const EngineParts& parts, const Plan& plan) {
-    std::vector<WarningText> notes;
+std::vector<WarningText> collect_notes(
+    const EngineParts& parts, const Plan& plan, std::vector<WarningText> notes
+) {
     for (const std::string& text : plan.datasource.warnings) {
         notes.push_back({plan.datasource.server.name, "WeakTransportSecurity", text, {}});
     }
@@ -260,31 +221,13 @@ void raise_missing_kit(
     }
 }
 
-/// The instance looks unhealthy while its datasource can't be reached, and well again after.
-void put_instance_health(
-    catalog::Transaction& transaction, const std::string& instance_id, const Json& problem
-) {
-    auto instance = transaction.get<catalog::InstanceRecord>(instance_id);
-    if (!instance) {
-        return;
-    }
-    const auto state = protection::parse_protection_state(instance->state);
-    const auto event = problem.is_null() ? protection::ProtectionEvent::kDatasourceRecovered
-                                         : protection::ProtectionEvent::kDatasourceFailed;
-    const protection::Transition change = protection::transition(state, event);
-    if (const auto* moved = std::get_if<protection::Moved>(&change)) {
-        instance->state = std::string{protection::to_string(moved->to)};
-        instance->protection_error = problem;
-        transaction.put(*instance);
-    }
-}
-
 bool is_datasource_fault(ErrorKind kind) {
     static constexpr ErrorKind kFaults[] = {
         ErrorKind::kServerNotRegistered,
         ErrorKind::kServerUnreachable,
         ErrorKind::kServerAuthFailed,
         ErrorKind::kServerTls,
+        ErrorKind::kMissingReplicationRight,
         ErrorKind::kDatabaseNotFound,
         ErrorKind::kMissingDatabasePermissions,
         ErrorKind::kSecretNotFound,
@@ -335,10 +278,41 @@ void describe_result(
     Json& additional = job.details["additionalDetails"];
     additional["RetentionTag"] = point.tag;
     additional["BytesAddedToVault"] = added;
+    additional["BackupSolutionType"] = to_string(method_of(plan.instance));
     if (point.expires_at) {
         additional["ExpiryTime"] = format_instant(*point.expires_at);
     }
     job.bytes_transferred = static_cast<std::int64_t>(stored.size_bytes);
+}
+
+/// As the policy says. The job that ends wakes the queue.
+void queue_test_restore(
+    catalog::Transaction& transaction, const Plan& plan, const catalog::PointRecord& point
+) {
+    if (plan.policy.test_restore != protection::TestRestoreRule::kAfterEachBackup ||
+        method_of(point) != BackupMethod::kPhysical) {
+        return;
+    }
+    run_boundary(
+        [&] {
+            (void)queue_verify(
+                transaction,
+                VerifyRequest{
+                    .instance_id = plan.instance.id,
+                    .point_id = point.id,
+                    .trigger = VerifyTrigger::kPolicy,
+                    .requester = {},
+                }
+            );
+        },
+        [&](const Error& error) {
+            // E.g. stopped or deleted meanwhile: the backup itself has ended well.
+            log_warning(
+                "A test restore could not be queued",
+                {{"instance", plan.instance.id}, {"reason", error.log_line()}}
+            );
+        }
+    );
 }
 
 JobResult run_planned(
@@ -361,7 +335,7 @@ JobResult run_planned(
         },
         job.stop()
     );
-    const postgres::LogicalBackup backup = transfer(parts, job, plan, *writer);
+    const TakenBackup backup = take_backup(parts, job, source_of(plan, row), *writer);
     job.check_stop();
     job.update([](catalog::JobRecord& record) {
         set_sub_task(record, kTransferTask, kTransferName, SubTaskStatus::kCompleted);
@@ -380,8 +354,8 @@ JobResult run_planned(
             .metadata_json = to_json(metadata).dump(),
         }
     );
-    const std::vector<WarningText> warnings = collect_warnings(plan, backup);
-    const std::vector<WarningText> notes = collect_notes(parts, plan);
+    const std::vector<WarningText> warnings = backup.warnings;
+    const std::vector<WarningText> notes = collect_notes(parts, plan, backup.notes);
     JobResult result;
     result.ending = warnings.empty() ? JobEnding::kCompleted : JobEnding::kCompletedWithWarnings;
     result.finish = [=, alerts = parts.alerts](
@@ -398,6 +372,7 @@ JobResult run_planned(
         }
         put_instance_health(transaction, done.instance.id, nullptr);
         raise_missing_kit(alerts, transaction, done.vault, notes);
+        queue_test_restore(transaction, done, point);
     };
     return result;
 }

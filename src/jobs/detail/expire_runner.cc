@@ -14,7 +14,7 @@
 namespace holdfast::jobs {
 namespace {
 
-/// Points that a queued or running restore reads.
+/// Points that a queued or running restore or test restore reads.
 std::set<std::string> points_in_use(const catalog::View& view, const std::string& vault_id) {
     std::set<std::string> ids;
     view.each<catalog::JobRecord>(
@@ -22,6 +22,8 @@ std::set<std::string> points_in_use(const catalog::View& view, const std::string
         [&](const catalog::JobRecord& job) {
             if (job.operation == kRestoreOperation) {
                 ids.insert(restore_request_from_json(job.request).point_id);
+            } else if (job.operation == kVerifyOperation) {
+                ids.insert(verify_request_from_json(job.request).point_id);
             }
             return true;
         }

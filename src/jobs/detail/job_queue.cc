@@ -118,6 +118,11 @@ bool is_ended(std::string_view status) noexcept {
 
 std::set<std::string> locks_of(const catalog::JobRecord& job) {
     std::set<std::string> locks;
+    if (job.operation == kVerifyOperation) {
+        // Reads one recovery point, beside which backups and restores go on.
+        locks.insert("verify:" + to_lower(job.instance_id));
+        return locks;
+    }
     if (!job.datasource_id.empty()) {
         locks.insert(to_lower(job.datasource_id));
     } else {

@@ -5,6 +5,7 @@
 #include "jobs/data_plane.h"
 #include "jobs/detail/runners.h"
 #include "jobs/repositories.h"
+#include "postgres/cluster_description.h"
 #include "protection/instance_state.h"
 
 #include <algorithm>
@@ -16,31 +17,12 @@ namespace {
 
 constexpr std::size_t kRestoreWorkers = 2;
 
-[[noreturn]] void no_such_point(const RestoreRequest& request) {
-    throw Error{
-        ErrorKind::kRecoveryPointNotFound,
-        ErrorText{
-            .message = fmt::format(
-                "The recovery point \"{}\" does not belong to this backup instance.",
-                request.point_id
-            ),
-            .target = "recoveryPointId",
-            .recommended_actions = {"Choose one from: holdfast dataprotection recovery-point list."
-            },
-        }
-    };
-}
-
 void look_up(const EngineParts& parts, RestorePlan& plan) {
     const RestoreRequest& request = plan.request;
     parts.catalog.read([&](const catalog::View& view) {
         plan.instance = require_instance(view, request.instance_id);
         plan.vault = require_vault(view, plan.instance.vault_id);
-        const auto point = view.get<catalog::PointRecord>(request.point_id);
-        if (!point || !equal_ignoring_case(point->instance_id, plan.instance.id)) {
-            no_such_point(request);
-        }
-        plan.point = *point;
+        plan.point = require_point(view, plan.instance, request.point_id);
     });
     const auto state = protection::parse_protection_state(plan.instance.state);
     if (state && !protection::accepts_restore(*state)) {
@@ -50,9 +32,8 @@ void look_up(const EngineParts& parts, RestorePlan& plan) {
 
 void open_point(RestorePlan& plan, std::stop_token stop) {
     const auto id = vault::PointId::parse(plan.point.id);
-    if (!id) {
-        no_such_point(plan.request);
-    }
+    HOLDFAST_CHECK(id.has_value());
+    plan.method = method_of(plan.point);
     plan.reader = plan.repository->open_point(*id, stop);
     plan.source = std::make_unique<PointSource>(*plan.reader, stop);
 }
@@ -99,13 +80,43 @@ postgres::RestoreOptions step(
     return options;
 }
 
+/// Which databases a physical point holds is known to the server that is started on it alone.
+void plan_physical_target(
+    RestorePlan& plan, const ServerTarget& target, const DatasourceName& name,
+    postgres::Ownership ownership
+) {
+    const std::string source =
+        !target.source_database.empty() ? target.source_database : name.database.value_or("");
+    if (source.empty()) {
+        throw Error{
+            ErrorKind::kUnsupportedOperation,
+            ErrorText{
+                .message = "A physical recovery point is not restored over a running server as a "
+                           "whole.",
+                .target = "restoreTargetInfo.datasourceInfo.resourceId",
+                .recommended_actions =
+                    {"The whole cluster: run holdfast restore on the database host, or restore as "
+                     "files into a container.",
+                     "One database: name it (…/flexibleServers/SERVER/databases/NAME).",
+                     "Single tables: holdfast dataprotection backup-instance restore "
+                     "initialize-for-item-recovery --items database/schema/table."},
+            }
+        };
+    }
+    plan.steps.push_back(step(source, name.database.value_or(source), ownership));
+}
+
 void plan_server_target(const EngineParts& parts, RestorePlan& plan, const ServerTarget& target) {
     const DatasourceName name =
         parse_datasource_id(target.datasource_id, "restoreTargetInfo.datasourceInfo.resourceId");
     plan.target = resolve_target(parts, name, target.secret_uri);
-    const std::vector<std::string> held = postgres::databases_in(*plan.source);
     const auto ownership =
         target.skip_ownership ? postgres::Ownership::kSkip : postgres::Ownership::kRestore;
+    if (plan.method == BackupMethod::kPhysical) {
+        plan_physical_target(plan, target, name, ownership);
+        return;
+    }
+    const std::vector<std::string> held = postgres::databases_in(*plan.source);
     std::string source = target.source_database;
     if (!source.empty() && !contains(held, source)) {
         no_such_database(source, held, "restoreTargetInfo.holdfast.sourceDatabase");
@@ -137,8 +148,9 @@ void plan_items_target(const EngineParts& parts, RestorePlan& plan, const ItemsT
     const std::vector<std::string> held = postgres::databases_in(*plan.source);
     const auto ownership =
         target.skip_ownership ? postgres::Ownership::kSkip : postgres::Ownership::kRestore;
+    const bool physical = plan.method == BackupMethod::kPhysical;
     for (const ItemPath& item : target.items) {
-        if (!contains(held, item.database)) {
+        if (!physical && !contains(held, item.database)) {
             no_such_database(item.database, held, "restoreTargetInfo.restoreCriteria");
         }
         const std::string target_database = name.database.value_or(item.database);
@@ -197,6 +209,77 @@ std::unique_ptr<RestorePlan> plan_restore(
         plan_items_target(parts, *plan, *items);
     }
     return plan;
+}
+
+namespace {
+
+/// What can be told of a physical step before the scratch server runs.
+void check_physical_step(
+    const EngineParts& parts, const RestorePlan& plan, const postgres::RestoreOptions& step
+) {
+    const auto cluster = postgres::read_cluster_description(*plan.source);
+    parts.data_plane.check_scratch(cluster.major());
+    const postgres::ServerInfo server =
+        parts.data_plane.read_server(plan.target->connection, step.stop);
+    if (server.major() < cluster.major()) {
+        throw Error{
+            ErrorKind::kRestoreToLowerVersion,
+            ErrorText{
+                .message = fmt::format(
+                    "The recovery point is of PostgreSQL {}, the target server is version {}.",
+                    cluster.major(),
+                    server.version
+                ),
+                .target = plan.target->server.id,
+                .recommended_actions =
+                    {fmt::format("Restore to a server of version {} or newer.", cluster.major())},
+            }
+        };
+    }
+    const bool exists = server.find_database(step.target_database) != nullptr;
+    if (step.items.empty() && exists) {
+        throw Error{
+            ErrorKind::kDatabaseExists,
+            ErrorText{
+                .message = fmt::format(
+                    "The database \"{}\" exists on the target server.", step.target_database
+                ),
+                .target = step.target_database,
+                .recommended_actions = {"Restore into a database of another name."},
+            }
+        };
+    }
+    if (!step.items.empty() && !exists) {
+        throw Error{
+            ErrorKind::kDatabaseNotFound,
+            ErrorText{
+                .message = fmt::format(
+                    "The database \"{}\" does not exist on the target server.",
+                    step.target_database
+                ),
+                .target = step.target_database,
+                .recommended_actions = {fmt::format(
+                    "Create it: CREATE DATABASE {};",
+                    postgres::quote_identifier(step.target_database)
+                )},
+            }
+        };
+    }
+}
+
+}  // namespace
+
+std::vector<std::string> check_step(
+    const EngineParts& parts, const RestorePlan& plan, const postgres::RestoreOptions& step
+) {
+    if (plan.method == BackupMethod::kPhysical) {
+        check_physical_step(parts, plan, step);
+        return {};
+    }
+    const postgres::RestoreCheck check =
+        parts.data_plane.check_restore(plan.target->connection, *plan.source, step);
+    check.throw_if_failed();
+    return check.warnings;
 }
 
 FilesRestore files_restore(

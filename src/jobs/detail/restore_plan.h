@@ -1,5 +1,6 @@
 #pragma once
 
+#include "jobs/backup_method.h"
 #include "jobs/containers.h"
 #include "jobs/credentials.h"
 #include "jobs/engine.h"
@@ -27,6 +28,8 @@ struct RestorePlan {
     std::unique_ptr<vault::PointReader> reader;
     std::unique_ptr<PointSource> source;
 
+    BackupMethod method = BackupMethod::kLogical;  ///< Of the point.
+
     // As files.
     std::optional<ContainerDirectory> directory;
 
@@ -39,6 +42,11 @@ struct RestorePlan {
 /// kContainerNotAccessible, kServerNotRegistered, kRestoreItemNotFound, kDatabaseNotFound…
 [[nodiscard]] std::unique_ptr<RestorePlan> plan_restore(
     const EngineParts& parts, const RestoreRequest& request, std::stop_token stop
+);
+
+/// Whether step `step` of a plan can run: throws what is wrong with the target, returns warnings.
+[[nodiscard]] std::vector<std::string> check_step(
+    const EngineParts& parts, const RestorePlan& plan, const postgres::RestoreOptions& step
 );
 
 /// The files part of a plan. REQUIRES: plan.directory.

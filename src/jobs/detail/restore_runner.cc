@@ -66,13 +66,21 @@ Error with_history(const Error& error, const std::vector<std::string>& done) {
     return Error{error.kind(), std::move(text), error.where()};
 }
 
+postgres::LogicalRestore restore_step(
+    const EngineParts& parts, const RestorePlan& plan, const postgres::RestoreOptions& step
+) {
+    const postgres::ConnectionParameters& target = plan.target->connection;
+    if (plan.method == BackupMethod::kPhysical) {
+        return parts.data_plane.restore_from_physical(target, *plan.source, step);
+    }
+    return parts.data_plane.restore(target, *plan.source, step);
+}
+
 JobResult run_server(const EngineParts& parts, JobContext& job, RestorePlan& plan) {
     std::vector<WarningText> warnings;
     for (postgres::RestoreOptions& step : plan.steps) {
         step.stop = job.stop();
-        const postgres::RestoreCheck check =
-            parts.data_plane.check_restore(plan.target->connection, *plan.source, step);
-        check.throw_if_failed();
+        (void)check_step(parts, plan, step);
     }
     std::uint64_t bytes = 0;
     std::vector<std::string> done;
@@ -91,8 +99,7 @@ JobResult run_server(const EngineParts& parts, JobContext& job, RestorePlan& pla
             );
         };
         try {
-            const postgres::LogicalRestore restored =
-                parts.data_plane.restore(plan.target->connection, *plan.source, step);
+            const postgres::LogicalRestore restored = restore_step(parts, plan, step);
             bytes += restored.bytes;
             done.insert(done.end(), restored.done.begin(), restored.done.end());
             for (const std::string& text : restored.warnings) {
@@ -141,12 +148,8 @@ Engine::RestoreValidation validate_restore(
     }
     for (postgres::RestoreOptions& step : plan->steps) {
         step.stop = stop;
-        const postgres::RestoreCheck check =
-            parts.data_plane.check_restore(plan->target->connection, *plan->source, step);
-        check.throw_if_failed();
-        validation.warnings.insert(
-            validation.warnings.end(), check.warnings.begin(), check.warnings.end()
-        );
+        const std::vector<std::string> warnings = check_step(parts, *plan, step);
+        validation.warnings.insert(validation.warnings.end(), warnings.begin(), warnings.end());
     }
     for (const std::string& warning : plan->target->warnings) {
         validation.warnings.push_back(warning);

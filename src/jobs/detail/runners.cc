@@ -1,6 +1,8 @@
 #include "jobs/detail/runners.h"
 
 #include "base/error.h"
+#include "base/text.h"
+#include "jobs/backup_method.h"
 
 #include <fmt/format.h>
 
@@ -46,6 +48,49 @@ catalog::PolicyRecord require_policy(const catalog::View& view, std::string_view
     return require<catalog::PolicyRecord>(view, "backup policy", id);
 }
 
+catalog::PointRecord require_point(
+    const catalog::View& view, const catalog::InstanceRecord& instance, std::string_view id
+) {
+    auto point = view.get<catalog::PointRecord>(id);
+    if (!point || !equal_ignoring_case(point->instance_id, instance.id)) {
+        throw Error{
+            ErrorKind::kRecoveryPointNotFound,
+            ErrorText{
+                .message = fmt::format(
+                    "The recovery point \"{}\" does not belong to the backup instance \"{}\".",
+                    id,
+                    instance.name
+                ),
+                .target = "recoveryPointId",
+                .recommended_actions =
+                    {"Choose one from: holdfast dataprotection recovery-point list."},
+            }
+        };
+    }
+    return std::move(*point);
+}
+
+void require_physical(const catalog::PointRecord& point) {
+    if (method_of(point) == BackupMethod::kPhysical) {
+        return;
+    }
+    throw Error{
+        ErrorKind::kUnsupportedOperation,
+        ErrorText{
+            .message = fmt::format(
+                "The recovery point {} is of a logical backup; a test restore starts a server on a "
+                "physical one.",
+                point.id
+            ),
+            .target = "recoveryPointId",
+            .recommended_actions =
+                {"Restore it into a database of another name to try it, or back the server up "
+                 "physically: holdfast dataprotection backup-instance update "
+                 "--backup-solution-type PhysicalBackup."},
+        }
+    };
+}
+
 JobResult run_job(const EngineParts& parts, JobContext& job) {
     const std::string operation = job.record().operation;
     if (operation == kBackupOperation) {
@@ -59,6 +104,9 @@ JobResult run_job(const EngineParts& parts, JobContext& job) {
     }
     if (operation == kCollectOperation) {
         return run_collect(parts, job);
+    }
+    if (operation == kVerifyOperation) {
+        return run_verify(parts, job);
     }
     throw Error{
         ErrorKind::kInternal, fmt::format("No runner for a job of operation \"{}\".", operation)

@@ -24,6 +24,7 @@ struct JobResult {
 [[nodiscard]] JobResult run_restore(const EngineParts& parts, JobContext& job);
 [[nodiscard]] JobResult run_expire(const EngineParts& parts, JobContext& job);
 [[nodiscard]] JobResult run_collect(const EngineParts& parts, JobContext& job);
+[[nodiscard]] JobResult run_verify(const EngineParts& parts, JobContext& job);
 
 /// Engine::validate_restore().
 [[nodiscard]] Engine::RestoreValidation validate_restore(
@@ -37,6 +38,7 @@ inline constexpr std::string_view kBackupOperation = "Backup";
 inline constexpr std::string_view kRestoreOperation = "Restore";
 inline constexpr std::string_view kExpireOperation = "Expire";
 inline constexpr std::string_view kCollectOperation = "Collect";
+inline constexpr std::string_view kVerifyOperation = "Verify";
 
 /// Records a runner needs; each throws kGenericResourceNotFound, naming it.
 [[nodiscard]] catalog::InstanceRecord require_instance(
@@ -44,5 +46,11 @@ inline constexpr std::string_view kCollectOperation = "Collect";
 );
 [[nodiscard]] catalog::VaultRecord require_vault(const catalog::View& view, std::string_view id);
 [[nodiscard]] catalog::PolicyRecord require_policy(const catalog::View& view, std::string_view id);
+/// Throws kRecoveryPointNotFound when the instance has no such point.
+[[nodiscard]] catalog::PointRecord require_point(
+    const catalog::View& view, const catalog::InstanceRecord& instance, std::string_view id
+);
+/// Throws kUnsupportedOperation: only a physical point can be started as a server.
+void require_physical(const catalog::PointRecord& point);
 
 }  // namespace holdfast::jobs

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "jobs/backup_method.h"
 #include "jobs/detail/expiry.h"
 #include "jobs/detail/missing_points.h"
 #include "jobs/detail/submit.h"
@@ -20,6 +21,8 @@ constexpr std::chrono::minutes kExpiryInterval{10};
 constexpr std::chrono::minutes kRunAheadMax{5};
 // What is missing is missing for hours.
 constexpr std::chrono::minutes kMissingInterval{5};
+constexpr std::chrono::hours kTestRestoreInterval{24 * 7};
+constexpr std::chrono::hours kTestRestoreRetry{24};  // Of one that came to no verdict.
 
 void guarded(std::string_view what, const std::function<void()>& body) {
     run_boundary(body, [&](const Error& error) {
@@ -217,6 +220,7 @@ void Scheduler::queue_expiries(Instant now, Expiry expiry) {
         return;
     }
     expiry_looked_ = now;
+    guarded("test restores", [&] { queue_test_restores(now); });
     queue_.remove_old_rows();
     const ExpiryContext context = expiry_context(parts_.catalog, parts_.clock);
     for (const auto& vault : parts_.catalog.list<catalog::VaultRecord>()) {
@@ -259,6 +263,50 @@ void Scheduler::queue_collections(Instant now) {
             }
         });
     }
+}
+
+void Scheduler::queue_test_restores(Instant now) {
+    for (const auto& instance : parts_.catalog.list<catalog::InstanceRecord>()) {
+        const auto policy = backs_up(instance) ? policy_of(instance) : std::nullopt;
+        if (policy && policy->test_restore == protection::TestRestoreRule::kWeekly) {
+            guarded("test restore of " + instance.id, [&] { queue_weekly_test(instance, now); });
+        }
+    }
+}
+
+void Scheduler::queue_weekly_test(const catalog::InstanceRecord& instance, Instant now) {
+    const auto last = instance.last_test_restore.find("time");
+    if (last != instance.last_test_restore.end() && last->is_string()) {
+        const auto at = parse_instant(last->get<std::string>());
+        const bool judged = instance.last_test_restore.value("result", "") != "NotDone";
+        const auto wait = judged ? kTestRestoreInterval : kTestRestoreRetry;
+        if (at && *at <= now && now - *at < wait) {
+            return;
+        }
+    }
+    parts_.catalog.write([&](catalog::Transaction& transaction) {
+        std::optional<catalog::PointRecord> newest;
+        transaction.each<catalog::PointRecord>(
+            catalog::Query{.parent = instance.id, .order = catalog::Order::kNewestFirst},
+            [&](const catalog::PointRecord& point) {
+                newest = point;
+                return false;
+            }
+        );
+        if (!newest || method_of(*newest) != BackupMethod::kPhysical ||
+            is_verify_open(transaction, instance)) {
+            return;
+        }
+        (void)queue_verify(
+            transaction,
+            VerifyRequest{
+                .instance_id = instance.id,
+                .point_id = newest->id,
+                .trigger = VerifyTrigger::kPolicy,
+                .requester = {},
+            }
+        );
+    });
 }
 
 std::optional<Instant> Scheduler::next_run(const catalog::InstanceRecord& instance) {

@@ -46,6 +46,8 @@ private:
     void queue_expiries(Instant now, Expiry expiry);
     void look_for_missing_points(Instant now);
     void queue_collections(Instant now);
+    void queue_test_restores(Instant now);
+    void queue_weekly_test(const catalog::InstanceRecord& instance, Instant now);
     [[nodiscard]] std::optional<protection::BackupPolicy> policy_of(
         const catalog::InstanceRecord& instance
     );

@@ -181,28 +181,13 @@ std::string queue_restore(
     const catalog::InstanceRecord instance = require_instance(transaction, request.instance_id);
     const auto state = protection::parse_protection_state(instance.state);
     require_state(instance, state && protection::accepts_restore(*state), "restore");
-    const auto point = transaction.get<catalog::PointRecord>(request.point_id);
-    if (!point || !equal_ignoring_case(point->instance_id, instance.id)) {
-        throw Error{
-            ErrorKind::kRecoveryPointNotFound,
-            ErrorText{
-                .message = fmt::format(
-                    "The recovery point \"{}\" does not belong to the backup instance \"{}\".",
-                    request.point_id,
-                    instance.name
-                ),
-                .target = "recoveryPointId",
-                .recommended_actions =
-                    {"Choose one from: holdfast dataprotection recovery-point list."},
-            }
-        };
-    }
+    const catalog::PointRecord point = require_point(transaction, instance, request.point_id);
     require_daily_room(transaction, instance, {kRestoreOperation, settings.restores_per_day_max});
     catalog::JobRecord job = new_job(transaction, instance, kRestoreOperation);
     set_requester(job, request.requester);
     job.request = to_json(request);
     job.details["sourceRecoverPoint"] =
-        Json{{"recoveryPointID", point->id}, {"recoveryPointTime", format_instant(point->time)}};
+        Json{{"recoveryPointID", point.id}, {"recoveryPointTime", format_instant(point.time)}};
     job.details["additionalDetails"] = Json::object();
     if (const auto* files = std::get_if<FilesTarget>(&request.target)) {
         job.server_key.clear();  // Reads the vault, not the server.
@@ -247,6 +232,71 @@ std::optional<std::string> queue_scheduled_backup(
     });
     transaction.put(job);
     return job.id;
+}
+
+namespace {
+
+catalog::PointRecord point_to_verify(
+    const catalog::Transaction& transaction,
+    const catalog::InstanceRecord& instance,
+    const std::string& point_id
+) {
+    if (!point_id.empty()) {
+        return require_point(transaction, instance, point_id);
+    }
+    std::optional<catalog::PointRecord> newest;
+    transaction.each<catalog::PointRecord>(
+        catalog::Query{.parent = instance.id, .order = catalog::Order::kNewestFirst},
+        [&](const catalog::PointRecord& point) {
+            newest = point;
+            return false;
+        }
+    );
+    if (!newest) {
+        throw Error{
+            ErrorKind::kRecoveryPointNotFound,
+            ErrorText{
+                .message = fmt::format(
+                    "The backup instance \"{}\" has no recovery point.", instance.name
+                ),
+                .target = instance.id,
+                .recommended_actions =
+                    {"Back it up: holdfast dataprotection backup-instance adhoc-backup."},
+            }
+        };
+    }
+    return std::move(*newest);
+}
+
+}  // namespace
+
+std::string queue_verify(catalog::Transaction& transaction, const VerifyRequest& request) {
+    const catalog::InstanceRecord instance = require_instance(transaction, request.instance_id);
+    const auto state = protection::parse_protection_state(instance.state);
+    require_state(instance, state && protection::accepts_restore(*state), "verify");
+    const catalog::PointRecord point = point_to_verify(transaction, instance, request.point_id);
+    require_physical(point);
+    catalog::JobRecord job = new_job(transaction, instance, kVerifyOperation);
+    set_requester(job, request.requester);
+    job.user_triggered = request.trigger == VerifyTrigger::kOnDemand;
+    job.server_key.clear();  // Reads the vault, not the server.
+    VerifyRequest chosen = request;
+    chosen.instance_id = instance.id;
+    chosen.point_id = point.id;
+    job.request = to_json(chosen);
+    job.details["sourceRecoverPoint"] =
+        Json{{"recoveryPointID", point.id}, {"recoveryPointTime", format_instant(point.time)}};
+    job.details["additionalDetails"] = Json::object();
+    transaction.put(job);
+    return job.id;
+}
+
+bool is_verify_open(const catalog::View& view, const catalog::InstanceRecord& instance) {
+    return find_job(
+               view,
+               catalog::Query{.subject = instance.id, .states = kOpenStates},
+               [](const catalog::JobRecord& job) { return job.operation == kVerifyOperation; }
+    ).has_value();
 }
 
 namespace {

@@ -27,6 +27,14 @@ namespace holdfast::jobs {
     const catalog::InstanceRecord& instance,
     const protection::ScheduledRun& run
 );
+/// A test restore of the named point, or of the newest one. Throws kGenericResourceNotFound,
+/// kRecoveryPointNotFound, kUnsupportedOperation for a logical point.
+[[nodiscard]] std::string queue_verify(
+    catalog::Transaction& transaction, const VerifyRequest& request
+);
+[[nodiscard]] bool is_verify_open(
+    const catalog::View& view, const catalog::InstanceRecord& instance
+);
 /// Nothing when one for this vault is queued or running.
 [[nodiscard]] std::optional<std::string> queue_expiry(
     catalog::Transaction& transaction, const catalog::VaultRecord& vault

@@ -61,6 +61,23 @@ public:
     ) override;
     [[nodiscard]] std::string schema_sql(const postgres::StreamSource& source, std::stop_token stop)
         override;
+    [[nodiscard]] postgres::PhysicalPreflight preflight_physical(
+        const postgres::ConnectionParameters& connection, std::stop_token stop
+    ) override;
+    [[nodiscard]] postgres::PhysicalBackup backup_physical(
+        const postgres::ConnectionParameters& connection,
+        postgres::BackupStreams& streams,
+        const postgres::PhysicalBackupOptions& options
+    ) override;
+    void check_scratch(int) override {}
+    [[nodiscard]] postgres::TestRestore test_restore(
+        const postgres::StreamSource& source, const postgres::TestRestoreOptions& options
+    ) override;
+    [[nodiscard]] postgres::LogicalRestore restore_from_physical(
+        const postgres::ConnectionParameters& target,
+        const postgres::StreamSource& source,
+        const postgres::RestoreOptions& options
+    ) override;
 
     void fail_with(std::optional<Error> error);
     [[nodiscard]] std::string last_connection() const;
@@ -121,6 +138,60 @@ postgres::PreflightReport FakeDataPlane::preflight(
     const std::lock_guard lock{mutex_};
     report.findings = findings_;
     return report;
+}
+
+/// May replicate.
+postgres::PhysicalPreflight FakeDataPlane::preflight_physical(
+    const postgres::ConnectionParameters& connection, std::stop_token
+) {
+    connect(connection);
+    postgres::PhysicalPreflight report;
+    report.server_version = 150014;
+    const std::lock_guard lock{mutex_};
+    report.findings = findings_;
+    return report;
+}
+
+postgres::PhysicalBackup FakeDataPlane::backup_physical(
+    const postgres::ConnectionParameters& connection,
+    postgres::BackupStreams& streams,
+    const postgres::PhysicalBackupOptions&
+) {
+    connect(connection);
+    const auto put = [&](std::string name, postgres::StreamKind kind, std::string_view contents) {
+        const auto writer = streams.open({.name = std::move(name), .kind = kind});
+        writer->write(as_bytes(contents));
+        writer->close();
+    };
+    postgres::PhysicalBackup result;
+    result.cluster.server_version = 150014;
+    result.cluster.started = clock_.now();
+    result.cluster.ended = clock_.now();
+    put("data/PG_VERSION", postgres::StreamKind::kFile, "15\n");
+    put("data/base/1/1259", postgres::StreamKind::kFile, std::string(700'000, 'p'));
+    put("cluster.json", postgres::StreamKind::kCluster, postgres::to_json(result.cluster).dump());
+    result.manifest = Json{{"method", "physical"}};
+    return result;
+}
+
+postgres::TestRestore FakeDataPlane::test_restore(
+    const postgres::StreamSource&, const postgres::TestRestoreOptions&
+) {
+    postgres::TestRestore result;
+    result.started = clock_.now();
+    result.restore_time = std::chrono::seconds{2};
+    return result;
+}
+
+postgres::LogicalRestore FakeDataPlane::restore_from_physical(
+    const postgres::ConnectionParameters& target,
+    const postgres::StreamSource&,
+    const postgres::RestoreOptions& options
+) {
+    connect(target);
+    postgres::LogicalRestore result;
+    result.database = options.target_database;
+    return result;
 }
 
 postgres::LogicalBackup FakeDataPlane::backup(
@@ -268,7 +339,8 @@ struct ApiFixture::Stack {
         {"owner",
          {{"owner", std::string{kOwnerRoleId}, "/"},
           {"owner", std::string{kSecretsOfficerRoleId}, "/"},
-          {"owner", std::string{kBlobContributorRoleId}, "/"}}}
+          {"owner", std::string{kBlobContributorRoleId}, "/"},
+          {"owner", std::string{kPointDataRoleId}, "/"}}}
     };
     Authorizer authorizer{
         [this](const std::string& id) {
@@ -396,6 +468,10 @@ Answer ApiFixture::call(
         answer.body = *json;
     } else if (const auto* text = std::get_if<std::string>(&reply.body)) {
         answer.text = *text;
+    } else if (const auto* made = std::get_if<std::unique_ptr<BodySource>>(&reply.body)) {
+        for (std::string block = (*made)->next(); !block.empty(); block = (*made)->next()) {
+            answer.text += block;
+        }
     }
     return answer;
 }

