@@ -144,6 +144,24 @@ public:
         }
     }
 
+    std::unique_ptr<ResponseStream> open(const Request& request) override {
+        const Origin origin = parse_url(request.url);
+        const bool reuse = stream_ && origin == origin_;
+        if (!reuse) {
+            connect(origin);
+        }
+        try {
+            return begin_stream(request, origin);
+        } catch (const Error& error) {
+            stream_.reset();
+            if (!reuse || error.kind() != ErrorKind::kServerNotReachable) {
+                throw;
+            }
+        }
+        connect(origin);
+        return begin_stream(request, origin);
+    }
+
     Response send(const Request& request) override {
         const Origin origin = parse_url(request.url);
         // An idle connection may have been closed by the server meanwhile. What changes something
@@ -254,7 +272,125 @@ private:
         };
     }
 
+    /// A body on its way, read through the transport's connection.
+    class Body final : public ResponseStream {
+    public:
+        Body(
+            HttpsTransport& transport,
+            const Origin& origin,
+            Response head,
+            http::response_parser<http::empty_body>&& parsed,
+            beast::flat_buffer buffer
+        )
+            : transport_{transport},
+              origin_{origin},
+              head_{std::move(head)},
+              keep_{parsed.keep_alive()},
+              parser_{std::move(parsed)},
+              buffer_{std::move(buffer)} {
+            parser_.body_limit(boost::none);
+        }
+        ~Body() override {
+            if (!parser_.is_done() || !keep_) {
+                transport_.stream_.reset();  // What is left of it would be in the way.
+            }
+        }
+        Body(const Body&) = delete;
+        Body& operator=(const Body&) = delete;
+
+        [[nodiscard]] const Response& head() const noexcept override { return head_; }
+        std::size_t read(MutableByteSpan out) override {
+            auto& body = parser_.get().body();
+            std::size_t got = 0;
+            while (got == 0 && !parser_.is_done() && !out.empty()) {
+                body.data = out.data();
+                body.size = out.size();
+                beast::get_lowest_layer(*transport_.stream_)
+                    .expires_after(transport_.options_.deadline);
+                error_code fault = transport_.run([&](auto done) {
+                    http::async_read_some(
+                        *transport_.stream_, buffer_, parser_, std::move(done)
+                    );
+                });
+                got = out.size() - body.size;
+                if (fault == http::error::need_buffer) {
+                    fault = {};  // `out` is full.
+                }
+                if (fault) {
+                    keep_ = false;
+                }
+                transport_.check(fault, origin_, "read the whole answer");
+            }
+            return got;
+        }
+
+    private:
+        HttpsTransport& transport_;
+        const Origin origin_;
+        const Response head_;
+        bool keep_;
+        http::response_parser<http::buffer_body> parser_;
+        beast::flat_buffer buffer_;
+    };
+
+    /// What both kinds of request begin with: sends it and reads the answer's header.
+    struct Begun {
+        http::response_parser<http::empty_body> head;
+        beast::flat_buffer buffer;
+        Response response;
+        bool keep = false;
+    };
+
+    std::unique_ptr<ResponseStream> begin_stream(const Request& request, const Origin& origin) {
+        auto begun = std::make_unique<Begun>();
+        begin(request, origin, *begun);
+        if (begun->response.status >= 400) {
+            http::response_parser<http::string_body> parser{std::move(begun->head)};
+            parser.body_limit(kBodyBytesMax);
+            read_body(parser, begun->buffer, origin);
+            begun->response.body = std::move(parser.get().body());
+            stream_.reset();
+            return std::make_unique<Refused>(std::move(begun->response));
+        }
+        return std::make_unique<Body>(
+            *this,
+            origin,
+            std::move(begun->response),
+            std::move(begun->head),
+            std::move(begun->buffer)
+        );
+    }
+
+    /// An answer that is an error: nothing to read but its text.
+    class Refused final : public ResponseStream {
+    public:
+        explicit Refused(Response head) : head_{std::move(head)} {}
+        [[nodiscard]] const Response& head() const noexcept override { return head_; }
+        std::size_t read(MutableByteSpan) override { return 0; }
+
+    private:
+        const Response head_;
+    };
+
     Response exchange(const Request& request, const Origin& origin) {
+        Begun begun;
+        begin(request, origin, begun);
+        Response& response = begun.response;
+        if (response.status == 200 && !request.output_file.empty()) {
+            download(std::move(begun.head), begun.buffer, request.output_file, origin);
+        } else {
+            http::response_parser<http::string_body> parser{std::move(begun.head)};
+            parser.body_limit(kBodyBytesMax);
+            read_body(parser, begun.buffer, origin);
+            response.body = std::move(parser.get().body());
+        }
+        if (!begun.keep) {
+            stream_.reset();
+        }
+        return std::move(response);
+    }
+
+    void begin(const Request& request, const Origin& origin, Begun& begun) {
         http::request<http::string_body> message;
         message.method_string(request.method);
         message.target(origin.target);
@@ -281,35 +417,22 @@ private:
             run([&](auto done) { http::async_write(*stream_, message, std::move(done)); });
         // A server that refuses early (413) answers although it stopped reading.
         const error_code write_fault = fault;
-        beast::flat_buffer buffer;
-        http::response_parser<http::empty_body> head;
+        http::response_parser<http::empty_body>& head = begun.head;
         head.body_limit(boost::none);
         head.skip(request.method == "HEAD");
         layer.expires_after(options_.deadline);
         fault = run([&](auto done) {
-            http::async_read_header(*stream_, buffer, head, std::move(done));
+            http::async_read_header(*stream_, begun.buffer, head, std::move(done));
         });
         if (fault) {
             check(write_fault ? write_fault : fault, origin, "talk");
         }
-        Response response{.status = static_cast<int>(head.get().result_int())};
+        begun.response.status = static_cast<int>(head.get().result_int());
         for (const auto& field : head.get()) {
-            response.headers[to_lower(std::string_view{field.name_string()})] =
+            begun.response.headers[to_lower(std::string_view{field.name_string()})] =
                 std::string{field.value()};
         }
-        const bool keep = head.keep_alive() && !write_fault;
-        if (response.status == 200 && !request.output_file.empty()) {
-            download(std::move(head), buffer, request.output_file, origin);
-        } else {
-            http::response_parser<http::string_body> parser{std::move(head)};
-            parser.body_limit(kBodyBytesMax);
-            read_body(parser, buffer, origin);
-            response.body = std::move(parser.get().body());
-        }
-        if (!keep) {
-            stream_.reset();
-        }
-        return response;
+        begun.keep = head.keep_alive() && !write_fault;
     }
 
     void read_body(

@@ -42,6 +42,11 @@ Json parse_body(const Response& response) {
     return body;
 }
 
+std::string text_of_body(const Json* body) {
+    return body == nullptr ? std::string{}
+                           : body->dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace
 
 const std::string& Response::header(const std::string& lower_case_name) const {
@@ -157,32 +162,31 @@ Response Session::send_once(const Request& request) {
     return response;
 }
 
-Response Session::send(std::string_view method, std::string_view path, const Json* body) {
+std::string Session::with_version(std::string_view path) {
     std::string versioned{path};
     if (versioned.find("api-version=") == std::string::npos) {
         versioned += fmt::format(
             "{}api-version={}", versioned.find('?') == std::string::npos ? "?" : "&", kApiVersion
         );
     }
-    return send_raw(
-        method,
-        versioned,
-        body == nullptr ? std::string{} : body->dump(-1, ' ', false, Json::error_handler_t::replace)
-    );
+    return versioned;
 }
 
-Response Session::send_raw(
-    std::string_view method,
-    std::string_view path,
-    std::string body,
-    const std::map<std::string, std::string>& headers,
-    std::string output_file
-) {
+Response Session::send(std::string_view method, std::string_view path, const Json* body) {
+    return send_raw(method, with_version(path), text_of_body(body));
+}
+
+std::unique_ptr<Transport> Session::new_connection() {
+    return services_.connect(profile());
+}
+
+Request Session::prepare(std::string_view method, std::string_view path, const Json* body) {
+    return prepare_raw(method, with_version(path), text_of_body(body));
+}
+
+Request Session::prepare_raw(std::string_view method, std::string_view path, std::string body) {
     Request request{
-        .method = std::string{method},
-        .url = url_of(path),
-        .body = std::move(body),
-        .output_file = std::move(output_file)
+        .method = std::string{method}, .url = url_of(path), .body = std::move(body)
     };
     request.headers = {
         {"Accept", "application/json"},
@@ -196,6 +200,18 @@ Response Session::send_raw(
     if (!request.body.empty()) {
         request.headers["Content-Type"] = "application/json";
     }
+    return request;
+}
+
+Response Session::send_raw(
+    std::string_view method,
+    std::string_view path,
+    std::string body,
+    const std::map<std::string, std::string>& headers,
+    std::string output_file
+) {
+    Request request = prepare_raw(method, path, std::move(body));
+    request.output_file = std::move(output_file);
     for (const auto& [name, value] : headers) {
         request.headers[name] = value;
     }

@@ -96,6 +96,13 @@ public:
         std::string_view method, std::string_view path, const Json* body = nullptr
     );
 
+    /// A connection of its own to the same server, for work on several threads; and a request as
+    /// send() would send it there.
+    [[nodiscard]] std::unique_ptr<Transport> new_connection();
+    [[nodiscard]] Request prepare(
+        std::string_view method, std::string_view path, const Json* body = nullptr
+    );
+
     enum class Wait { kYes, kNo };
     /// Sends and follows a long-running operation to its end as az does; returns the resource (PUT)
     /// or the operation's result (POST), null where there is none or with kNo.
@@ -106,6 +113,10 @@ public:
 private:
     [[nodiscard]] Transport& transport();
     [[nodiscard]] std::string url_of(std::string_view path);
+    [[nodiscard]] static std::string with_version(std::string_view path);
+    [[nodiscard]] Request prepare_raw(
+        std::string_view method, std::string_view path, std::string body
+    );
     [[nodiscard]] Response send_once(const Request& request);
     [[nodiscard]] static std::string own_path(std::string_view url);
     void poll_status(const std::string& path);

@@ -1,6 +1,9 @@
 #pragma once
 
+#include "base/bytes.h"
+
 #include <chrono>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <string>
@@ -27,12 +30,26 @@ struct Response {
     [[nodiscard]] const std::string& header(const std::string& lower_case_name) const;
 };
 
+/// An answer whose body is read as it comes.
+class ResponseStream {
+public:
+    virtual ~ResponseStream() = default;
+    /// Status and headers; the whole body too when the status is 400 or more.
+    [[nodiscard]] virtual const Response& head() const noexcept = 0;
+    /// Puts what has come at the front of `out`, at least one byte; 0 at the end. Throws
+    /// kServerNotReachable when the connection ends before the body does, kTimeout.
+    virtual std::size_t read(MutableByteSpan out) = 0;
+};
+
 /// Sends one request and returns the answer, whatever its status. Tests script one.
 class Transport {
 public:
     virtual ~Transport() = default;
     /// Throws kServerNotReachable, kServerTls (the certificate is not trusted) or kTimeout.
     virtual Response send(const Request& request) = 0;
+    /// As send(), for bodies of any size. REQUIRES: the request changes nothing (it may be sent
+    /// twice); the stream ends before this does and before the next request.
+    [[nodiscard]] virtual std::unique_ptr<ResponseStream> open(const Request& request);
 };
 
 struct HttpsOptions {

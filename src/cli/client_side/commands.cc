@@ -4,6 +4,7 @@
 #include "base/ids.h"
 #include "cli/client_side/policy_edit.h"
 #include "cli/client_side/requests.h"
+#include "cli/commands/common.h"
 #include "cli/session.h"
 
 #include <charconv>
@@ -52,7 +53,7 @@ Option policy_option() {
     return required({"--policy"}, "The policy: a JSON file, @file or JSON text.");
 }
 
-Option datasource_type_option() {
+Option required_datasource_type() {
     return as_required(one_of(
         {"--datasource-type"},
         kDatasourceTypes,
@@ -104,7 +105,7 @@ Command template_command() {
     return {
         .path = "dataprotection backup-policy get-default-policy-template",
         .summary = "Print a policy to begin with: weekly, kept for three months.",
-        .options = {datasource_type_option()},
+        .options = {required_datasource_type()},
         .examples =
             {{"Make a policy file",
               "holdfast backup-policy get-default-policy-template --datasource-type "
@@ -410,7 +411,7 @@ Command initialize_instance_command() {
         .path = "dataprotection backup-instance initialize",
         .summary = "Print the request that puts a datasource under a policy.",
         .options = joined(
-            {datasource_type_option(),
+            {required_datasource_type(),
              required({"--datasource-id"}, "Id of the server or of one database."),
              required({"--datasource-location", "--location", "-l"}, "Location of the vault."),
              required({"--policy-id"}, "Id of the backup policy."),
@@ -419,6 +420,7 @@ Command initialize_instance_command() {
              optional(
                  {"--snapshot-resource-group-name", "--snapshot-rg"}, "Not used for PostgreSQL."
              ),
+             backup_solution_type_option(),
              list({"--tags"}, "Tags: key=value …; \"\" for none.")},
             secret_store_options()
         ),
@@ -426,7 +428,11 @@ Command initialize_instance_command() {
             {{"Protect one database",
               "holdfast backup-instance initialize --datasource-type "
               "AzureDatabaseForPostgreSQLFlexibleServer -l westus --datasource-id $ossId "
-              "--policy-id $policyId > instance.json"}},
+              "--policy-id $policyId > instance.json"},
+             {"Protect a whole server by physical backups",
+              "holdfast backup-instance initialize --datasource-type "
+              "AzureDatabaseForPostgreSQLFlexibleServer -l westus --datasource-id $ossId "
+              "--policy-id $policyId --backup-solution-type PhysicalBackup > instance.json"}},
         .handler =
             [](const Arguments& arguments, Session& session) {
                 InitializedInstance made = initialize_backup_instance({
@@ -438,6 +444,7 @@ Command initialize_instance_command() {
                     .secret_store = secret_store(arguments),
                     .friendly_name = arguments.optional_string("--friendly-name"),
                     .has_backup_configuration = arguments.given("--backup-configuration"),
+                    .backup_solution_type = arguments.optional_string("--backup-solution-type"),
                     .tags = tags(arguments),
                     .compatibility = compatibility(arguments),
                 });
@@ -451,7 +458,7 @@ Command initialize_instance_command() {
 
 std::vector<Option> point_options() {
     return {
-        datasource_type_option(),
+        required_datasource_type(),
         as_required(one_of({"--source-datastore"}, kDatastores, "Where the recovery point lies.")),
         required({"--restore-location"}, "Location of the target."),
         optional({"--recovery-point-id"}, "The recovery point."),
@@ -623,7 +630,7 @@ Command configuration_command(std::string_view path, std::string_view summary, E
     return {
         .path = path,
         .summary = summary,
-        .options = {datasource_type_option()},
+        .options = {required_datasource_type()},
         .examples = {example},
         .handler = [](const Arguments&, Session&) -> Json {
             throw Error{

@@ -238,6 +238,23 @@ Json item_criteria(const std::string& item) {
 
 }  // namespace
 
+namespace {
+
+Json policy_parameters(const std::optional<std::string>& backup_solution_type) {
+    if (!backup_solution_type) {
+        return nullptr;
+    }
+    return {
+        {"backup_datasource_parameters_list",
+         Json::array(
+             {{{"object_type", "PostgreSqlFlexibleServerBackupDatasourceParameters"},
+               {"backup_solution_type", *backup_solution_type}}}
+         )},
+    };
+}
+
+}  // namespace
+
 InitializedInstance initialize_backup_instance(const InstanceArguments& arguments) {
     const TypeFacts facts = facts_of(arguments.datasource_type);
     const Location where{arguments.datasource_id, arguments.datasource_location};
@@ -269,7 +286,9 @@ InitializedInstance initialize_backup_instance(const InstanceArguments& argument
           {"datasource_auth_credentials", std::move(credentials)},
           {"friendly_name", facts.is_single ? outer + "/" + name : name},
           {"object_type", "BackupInstance"},
-          {"policy_info", {{"policy_id", arguments.policy_id}, {"policy_parameters", nullptr}}}}},
+          {"policy_info",
+           {{"policy_id", arguments.policy_id},
+            {"policy_parameters", policy_parameters(arguments.backup_solution_type)}}}}},
         {"tags", arguments.tags},
     };
     return out;

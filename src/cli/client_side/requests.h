@@ -34,6 +34,7 @@ struct InstanceArguments {
     SecretStore secret_store = {};
     std::optional<std::string> friendly_name = {};
     bool has_backup_configuration = false;
+    std::optional<std::string> backup_solution_type = {};  ///< LogicalBackup or PhysicalBackup.
     Json tags = nullptr;  ///< An object, or null when none were given.
     AzCompatibility compatibility = AzCompatibility::kExtended;
 };

@@ -57,6 +57,15 @@ Option operation_requests_option() {
     );
 }
 
+Option backup_solution_type_option() {
+    return one_of(
+        {"--backup-solution-type"},
+        {"LogicalBackup", "PhysicalBackup"},
+        "How a server is backed up; default: physically where its login may replicate. A single "
+        "database is always backed up logically."
+    );
+}
+
 Option datasource_type_option() {
     return one_of(
         {"--datasource-type"},

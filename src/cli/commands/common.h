@@ -40,6 +40,7 @@ inline constexpr std::string_view kDatabaseResource =
 [[nodiscard]] Option max_items_option();
 [[nodiscard]] Option operation_requests_option();
 [[nodiscard]] Option datasource_type_option();
+[[nodiscard]] Option backup_solution_type_option();
 
 [[nodiscard]] Session::Wait wait_of(const Arguments& arguments);
 
@@ -97,6 +98,7 @@ void add_postgres_commands(std::vector<Command>& table);
 void add_resource_graph_commands(std::vector<Command>& table);
 void add_rest_commands(std::vector<Command>& table);
 void add_restore_commands(std::vector<Command>& table);
+void add_restore_directory_commands(std::vector<Command>& table);
 void add_role_commands(std::vector<Command>& table);
 void add_status_commands(std::vector<Command>& table);
 void add_vault_commands(std::vector<Command>& table);

@@ -75,8 +75,8 @@ Json create_instance(const Arguments& arguments, Session& session) {
     ));
 }
 
-Json update_policy(const Arguments& arguments, Session& session) {
-    const std::string path = resource_path(kInstanceResource, arguments, session);
+/// What the server keeps of an instance, as a request that changes nothing.
+Json load_present(const std::string& path, Session& session) {
     Json instance = without_nulls(session.get(path));
     for (const char* name : {"id", "name", "type", "systemData"}) {
         instance.erase(name);
@@ -86,9 +86,40 @@ Json update_policy(const Arguments& arguments, Session& session) {
          {"currentProtectionState",
           "protectionStatus",
           "protectionErrorDetails",
-          "provisioningState"}) {
+          "provisioningState",
+          "holdfast"}) {
         properties.erase(name);
     }
+    return instance;
+}
+
+/// Another method from the next backup on; what there is already stays restorable.
+Json update_instance(const Arguments& arguments, Session& session) {
+    const std::string path = resource_path(kInstanceResource, arguments, session);
+    Json instance = load_present(path, session);
+    Json& info = instance["properties"]["policyInfo"];
+    Json others = Json::array();
+    if (const Json* parameters = find_member(info, "policyParameters")) {
+        if (const Json* list = find_member(*parameters, "backupDatasourceParametersList")) {
+            for (const Json& entry : *list) {
+                if (find_member(entry, "backupSolutionType") == nullptr) {
+                    others.push_back(entry);
+                }
+            }
+        }
+    }
+    others.push_back(
+        {{"objectType", "PostgreSqlFlexibleServerBackupDatasourceParameters"},
+         {"backupSolutionType", arguments.string("--backup-solution-type")}}
+    );
+    info["policyParameters"]["backupDatasourceParametersList"] = std::move(others);
+    return without_nulls(session.run_operation("PUT", path, &instance, wait_of(arguments)));
+}
+
+Json update_policy(const Arguments& arguments, Session& session) {
+    const std::string path = resource_path(kInstanceResource, arguments, session);
+    Json instance = load_present(path, session);
+    Json& properties = instance["properties"];
     properties["policyInfo"]["policyId"] = arguments.string("--policy-id");
     if (const auto& requests = arguments.list("--operation-requests"); !requests.empty()) {
         properties["resourceGuardOperationRequests"] = requests;
@@ -108,6 +139,16 @@ Json adhoc_backup(const Arguments& arguments, Session& session) {
     return finish_job_verb(std::move(result), arguments, session);
 }
 
+Json verify_instance(const Arguments& arguments, Session& session) {
+    Json body = Json::object();
+    if (arguments.given("--recovery-point-id")) {
+        body["recoveryPointId"] = arguments.string("--recovery-point-id");
+    }
+    const std::string path = resource_path(kInstanceResource, arguments, session) + "/verify";
+    Json result = session.run_operation("POST", path, &body, wait_of(arguments));
+    return finish_job_verb(std::move(result), arguments, session);
+}
+
 Option instance_file_option() {
     return required(
         {"--backup-instance"}, "The request of initialize: a file's path, @path or JSON."
@@ -116,7 +157,8 @@ Option instance_file_option() {
 
 constexpr std::string_view kInstanceTable =
     "[].{Name: name, Datasource: properties.friendlyName, State: "
-    "properties.currentProtectionState, Policy: properties.policyInfo.policyId}";
+    "properties.currentProtectionState, Method: properties.holdfast.backupSolutionType, Policy: "
+    "properties.policyInfo.policyId}";
 constexpr std::string_view kDeletedTable =
     "[].{Name: name, Datasource: properties.friendlyName, Deleted: "
     "properties.deletionInfo.deletionTime, PurgedFrom: "
@@ -175,6 +217,43 @@ void add_making_commands(std::vector<Command>& table) {
         .handler = adhoc_backup,
         .resource = kInstanceResource,
         .table = kJobTable,
+    });
+    table.push_back({
+        .path = "dataprotection backup-instance verify",
+        .summary = "Test a physical recovery point: restore it, start a server on it, check it.",
+        .options =
+            {resource_group_option(),
+             vault_name_option(),
+             instance_name_option(),
+             optional({"--recovery-point-id"}, "The recovery point; default: the newest."),
+             wait_for_job_option(),
+             no_wait_option()},
+        .examples =
+            {{"Prove that the newest point restores",
+              "holdfast dataprotection backup-instance verify -g testBkpVaultRG -v TestBkpVault -n "
+              "\"ossserver-1\" --wait"}},
+        .handler = verify_instance,
+        .details = "The Holdfast server restores the point into a scratch directory, starts the "
+                   "matching PostgreSQL in a sandbox, waits until it is consistent, runs "
+                   "pg_amcheck and counts rows. Result and times stay on the recovery point.",
+        .resource = kInstanceResource,
+        .table = kJobTable,
+    });
+    table.push_back({
+        .path = "dataprotection backup-instance update",
+        .summary = "Change how a server is backed up, from its next backup on.",
+        .options =
+            {resource_group_option(),
+             vault_name_option(),
+             instance_name_option(),
+             as_required(backup_solution_type_option()),
+             no_wait_option()},
+        .examples =
+            {{"Physical backups from now on",
+              "holdfast dataprotection backup-instance update -g testBkpVaultRG -v TestBkpVault -n "
+              "\"ossserver-1\" --backup-solution-type PhysicalBackup"}},
+        .handler = update_instance,
+        .resource = kInstanceResource,
     });
     table.push_back({
         .path = "dataprotection backup-instance update-policy",

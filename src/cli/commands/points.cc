@@ -66,8 +66,9 @@ void add_point_commands(std::vector<Command>& table) {
         .handler = list_points,
         .table = "[].{Name: name, Time: properties.recoveryPointTime, Tag: "
                  "properties.retentionTagName, Expires: properties.expiryTime, State: "
-                 "properties.recoveryPointState, Size: properties.holdfast.logicalBytes, Added: "
-                 "properties.holdfast.storedBytes}",
+                 "properties.recoveryPointState, Method: properties.holdfast.backupSolutionType, Size: "
+                 "properties.holdfast.logicalBytes, Added: properties.holdfast.storedBytes, "
+                 "TestRestore: properties.holdfast.testRestore.result}",
     });
     table.push_back({
         .path = "dataprotection recovery-point show",

@@ -23,6 +23,7 @@ std::vector<Command> standard_commands() {
     add_resource_graph_commands(table);
     add_rest_commands(table);
     add_restore_commands(table);
+    add_restore_directory_commands(table);
     add_role_commands(table);
     add_status_commands(table);
     add_vault_commands(table);

@@ -5,15 +5,14 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "cli/session.h"
+#include "cli/vault_tool/open_vault.h"
 #include "jobs/containers.h"
 #include "jobs/files_restore.h"
-#include "jobs/point_metadata.h"
 #include "jobs/point_streams.h"
 #include "jobs/rebuild.h"
 #include "postgres/client_tools.h"
 #include "postgres/restore_files.h"
 #include "vault/collect.h"
-#include "vault/object_store/local_store.h"
 #include "vault/vault.h"
 
 #include <algorithm>
@@ -28,9 +27,6 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr std::string_view kKeyPrefix = "holdfast-key-1:";
-constexpr std::size_t kKitBytesMax = 64 * 1024;  // A page of text.
-
 /// `file:///a/b%20c`.
 std::string file_url(const std::filesystem::path& path) {
     std::string url = "file://";
@@ -40,55 +36,6 @@ std::string file_url(const std::filesystem::path& path) {
         }
     }
     return url;
-}
-
-/// A repository opened from its directory, with the store that it stands on.
-struct OpenVault {
-    std::filesystem::path path;
-    std::unique_ptr<vault::LocalStore> store;
-    std::unique_ptr<vault::Repository> repository;
-};
-
-/// The key in a key file, or in a recovery kit.
-Secret read_key(const std::string& path) {
-    const auto text = read_secret_file(path, kKitBytesMax);
-    if (!text) {
-        throw Error{
-            ErrorKind::kKeyMissing,
-            ErrorText{
-                .message = fmt::format("The key file {} does not exist.", path),
-                .target = "--key-file",
-                .recommended_actions =
-                    {"Name the server's key file, or the recovery kit of this vault."},
-            }
-        };
-    }
-    const std::string_view all = text->expose_text();
-    const std::size_t begin = all.find(kKeyPrefix);
-    if (begin == std::string_view::npos) {
-        return vault::parse_key(all);
-    }
-    return vault::parse_key(all.substr(begin, all.find_first_of(" \t\r\n", begin) - begin));
-}
-
-OpenVault open_vault(const std::string& path, const Secret& key, Session& session) {
-    // A store made of a mistyped path would be an empty one.
-    if (!std::filesystem::is_directory(path)) {
-        throw Error{
-            ErrorKind::kVaultNotFound,
-            ErrorText{
-                .message = fmt::format("{} is not a directory.", path),
-                .target = "--path",
-                .recommended_actions =
-                    {"Name the vault's own directory: it holds config, keys and packs."},
-            }
-        };
-    }
-    OpenVault opened;
-    opened.path = path;
-    opened.store = std::make_unique<vault::LocalStore>(path);
-    opened.repository = vault::Repository::open(*opened.store, key, session.clock());
-    return opened;
 }
 
 Json damaged_json(const std::vector<vault::DamagedObject>& damaged) {
@@ -302,31 +249,6 @@ Json check(const Arguments& arguments, Session& session) {
     };
 }
 
-Json point_json(const vault::PointSummary& point) {
-    Json json{
-        {"recoveryPointId", point.id.to_string()},
-        {"backupInstance", point.instance_id},
-        {"datasource", point.datasource_id},
-        {"completedAt", format_instant_seconds(point.completed_at)},
-        {"sizeBytes", point.size_bytes},
-        {"addedBytes", point.stored_bytes},
-    };
-    if (point.expires_at) {
-        json["expiresAt"] = format_instant_seconds(*point.expires_at);
-    }
-    run_boundary(
-        [&] {
-            const auto metadata = jobs::point_metadata_from_json(
-                parse_json(point.metadata_json, ErrorKind::kVaultCorrupt, "metadata")
-            );
-            json["time"] = format_instant_seconds(metadata.time);
-            json["tag"] = metadata.tag;
-        },
-        [&](const Error& error) { json["problem"] = error.text().message; }
-    );
-    return json;
-}
-
 Json rebuilt_json(const jobs::RebuildReport& report) {
     Json vaults = Json::array();
     for (const jobs::RebuiltVault& vault : report.vaults) {
@@ -408,48 +330,6 @@ Json scan(const Arguments& arguments, Session& session) {
         session.warn(warning.get<std::string>());
     }
     return result;
-}
-
-vault::PointId choose_point(const Arguments& arguments, vault::Repository& repository) {
-    if (arguments.given("--point")) {
-        const auto id = vault::PointId::parse(arguments.string("--point"));
-        if (!id) {
-            throw Error{
-                ErrorKind::kUsage,
-                fmt::format(
-                    "--point takes the 32 digits of a recovery point, not \"{}\".",
-                    arguments.string("--point")
-                )
-            };
-        }
-        return *id;
-    }
-    const std::string instance = arguments.string("--instance");
-    const vault::PointSummary* newest = nullptr;
-    const vault::PointList list = repository.list_points({});
-    for (const vault::PointSummary& point : list.points) {
-        const bool wanted = instance.empty() || equal_ignoring_case(point.instance_id, instance) ||
-                            equal_ignoring_case(
-                                point.instance_id.substr(point.instance_id.rfind('/') + 1), instance
-                            );
-        if (wanted && (newest == nullptr || newest->completed_at < point.completed_at)) {
-            newest = &point;
-        }
-    }
-    if (newest == nullptr) {
-        throw Error{
-            ErrorKind::kRecoveryPointNotFound,
-            ErrorText{
-                .message =
-                    instance.empty()
-                        ? std::string{"The vault holds no recovery point."}
-                        : fmt::format("The vault holds no recovery point of \"{}\".", instance),
-                .target = "--instance",
-                .recommended_actions = {"List them: holdfast vault scan."},
-            }
-        };
-    }
-    return newest->id;
 }
 
 Json extract(const Arguments& arguments, Session& session) {
@@ -548,15 +428,6 @@ Json add_key(const Arguments& arguments, Session& session) {
     };
 }
 
-Option path_option() {
-    return required({"--path"}, "The vault's own directory.");
-}
-Option key_option() {
-    return required(
-        {"--key-file"}, "The server's key file, or the vault's recovery kit (mode 0600)."
-    );
-}
-
 }  // namespace
 
 std::vector<Command> vault_commands() {
@@ -650,8 +521,8 @@ std::vector<Command> vault_commands() {
             .options =
                 {path_option(),
                  key_option(),
-                 optional({"--point"}, "The recovery point; default: the newest."),
-                 optional({"--instance"}, "The newest point of this backup instance (id or name)."),
+                 point_option(),
+                 instance_option(),
                  required({"--to"}, "The directory to write into; made when it is missing."),
                  with_default(optional({"--file-prefix"}, "Begins every file's name."), "restored"),
                  flag({"--include-role-passwords"}, "Write the roles' password hashes too.")},
@@ -661,6 +532,7 @@ std::vector<Command> vault_commands() {
                   "out"}},
             .handler = extract,
         },
+        vault_restore_command(),
         Command{
             .path = "vault recovery-kit",
             .summary = "Write the page that opens a vault when the server and its key are lost.",
