@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
-# ./demo.sh [--keep]: on a bare Debian 12, as root or with sudo: installs the packages, builds holdfast, starts a throwaway
+# ./demo.sh [--keep | --physical]: on a bare Debian 12, as root or with sudo: installs the packages, builds holdfast, starts a throwaway
 # PostgreSQL 15 with real data and a Holdfast server, and does what the Azure how-to for PostgreSQL flexible server does: every
 # command of it, with `holdfast` in the place of `az`. Then it restores, and proves that source and restored are equal.
-# --keep leaves both servers running and says how to stop them.
+# --keep leaves both servers running and says how to stop them. --physical shows physical backups instead (demo/physical.sh).
 set -euo pipefail
 project=$(dirname "$(realpath "$0")")
 cd "$project"
 keep=no
-[ "${1:-}" = --keep ] && keep=yes
-[ "${1:-}" = "" ] || [ "$keep" = yes ] || { echo "usage: $0 [--keep]" >&2; exit 2; }
+physical=no
+case "${1:-}" in
+    '') ;;
+    --keep) keep=yes ;;
+    --physical) physical=yes ;;
+    *) echo "usage: $0 [--keep | --physical]" >&2; exit 2 ;;
+esac
 
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' plain=$'\e[0m'; else bold='' dim='' green='' plain=''; fi
 title() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
@@ -123,6 +128,11 @@ shown "holdfast postgres flexible-server register -g ossrg --name archive-postgr
 shown "holdfast keyvault secret set --vault-name demo-kv --name empdb11 --file $work/password --query id -o tsv | tee keyuri"
 keyURI=$(cat keyuri)
 
+if [ "$physical" = yes ]; then
+    . "$project/demo/physical.sh"
+    exit 0
+fi
+
 # ---- the how-to, command by command -----------------------------------------------------------------------------------
 title "The how-to: create a Backup vault"
 guide 'az dataprotection backup-vault create -g testBkpVaultRG --vault-name TestBkpVault -l westus --type SystemAssigned --storage-settings datastore-type="VaultStore" type="LocallyRedundant"'
@@ -212,7 +222,7 @@ proof "the first backup stored $(mib "$first_bytes"), the second added $(mib "$s
 
 title "Protect the whole server: every database and the globals, in the same vault"
 serverId=${ossId%/databases/*}
-shown 'holdfast dataprotection backup-instance initialize --datasource-id $serverId --datasource-type AzureDatabaseForPostgreSQLFlexibleServer -l westus --policy-id $policyId > server.json'
+shown 'holdfast dataprotection backup-instance initialize --datasource-id $serverId --datasource-type AzureDatabaseForPostgreSQLFlexibleServer -l westus --policy-id $policyId --backup-solution-type LogicalBackup > server.json'
 shown "holdfast dataprotection backup-instance create $in_vault --backup-instance server.json -o table"
 whole=$(sed -n 's/.*"backup_instance_name": *"\([^"]*\)".*/\1/p' server.json)
 sql source postgres -c 'DROP DATABASE empdb11_restored'
