@@ -879,7 +879,6 @@ void check_whole(const Config& config) {
     if (!config.restore.file_root.empty()) {
         targets.emplace_back("restore.file_root", config.restore.file_root);
     }
-    targets.emplace_back("scratch.directory", config.scratch.directory);
     for (const auto& [key, directory] : targets) {
         for (const auto& own : {config.vaults.directory, config.keys.kek_file.parent_path()}) {
             if (lies_within(directory, own) || lies_within(own, directory)) {
@@ -903,6 +902,15 @@ void check_whole(const Config& config) {
     }
     for (const auto& email : config.alerts.emails) {
         take_name("alerts.emails", email.name);
+    }
+    // What is restored there runs its owner's code.
+    const std::filesystem::path& scratch = config.scratch.directory;
+    const std::filesystem::path& vaults = config.vaults.directory;
+    if (lies_within(config.keys.kek_file, scratch) || lies_within(scratch, vaults) ||
+        lies_within(vaults, scratch)) {
+        refuse_key(
+            "scratch.directory", "it must not contain the key or a vault, nor lie in a vault."
+        );
     }
     if (config.jobs.max_jobs_per_server > config.jobs.max_jobs) {
         refuse_key("jobs.max_jobs_per_server", "it must not be greater than jobs.max_jobs.");

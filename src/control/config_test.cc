@@ -54,6 +54,7 @@ TEST_F(ConfigTest, has_defaults_for_everything) {
     EXPECT_EQ(config.server.body_bytes_max, 4U * 1024 * 1024);
     EXPECT_EQ(config.vaults.directory, "/state/vaults");
     EXPECT_EQ(config.keys.kek_file, "/state/keys/kek.key");
+    EXPECT_EQ(config.scratch.directory, "/state/scratch");
     EXPECT_TRUE(config.vaults.verify_writes);
     EXPECT_EQ(config.postgres.lock_wait_timeout, std::chrono::minutes{5});
 }
