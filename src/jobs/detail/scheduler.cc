@@ -49,6 +49,18 @@ std::optional<Instant> last_run(const catalog::InstanceRecord& instance, const s
     return parse_instant(found->get<std::string>());
 }
 
+bool is_test_restore_due(const catalog::InstanceRecord& instance, Instant now) {
+    const auto last = instance.last_test_restore.find("time");
+    if (last == instance.last_test_restore.end() || !last->is_string()) {
+        return true;
+    }
+    const auto at = parse_instant(last->get<std::string>());
+    const bool judged = instance.last_test_restore.value("result", "") != "NotDone";
+    const auto wait = judged ? kTestRestoreInterval : kTestRestoreRetry;
+    // One that lies far ahead was made before the clock was set back.
+    return !at || *at > now + kRunAheadMax || now - *at >= wait;
+}
+
 bool backs_up(const catalog::InstanceRecord& instance) {
     const auto state = protection::parse_protection_state(instance.state);
     return !instance.soft_deleted && state && protection::accepts_backup(*state);
@@ -275,16 +287,15 @@ void Scheduler::queue_test_restores(Instant now) {
 }
 
 void Scheduler::queue_weekly_test(const catalog::InstanceRecord& instance, Instant now) {
-    const auto last = instance.last_test_restore.find("time");
-    if (last != instance.last_test_restore.end() && last->is_string()) {
-        const auto at = parse_instant(last->get<std::string>());
-        const bool judged = instance.last_test_restore.value("result", "") != "NotDone";
-        const auto wait = judged ? kTestRestoreInterval : kTestRestoreRetry;
-        if (at && *at <= now && now - *at < wait) {
-            return;
-        }
+    if (!is_test_restore_due(instance, now)) {
+        return;
     }
     parts_.catalog.write([&](catalog::Transaction& transaction) {
+        // Judged again: one that ended since the row was read is no longer open, and counts.
+        const auto current = transaction.get<catalog::InstanceRecord>(instance.id);
+        if (!current || !is_test_restore_due(*current, now)) {
+            return;
+        }
         std::optional<catalog::PointRecord> newest;
         transaction.each<catalog::PointRecord>(
             catalog::Query{.parent = instance.id, .order = catalog::Order::kNewestFirst},
