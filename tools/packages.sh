@@ -16,7 +16,7 @@ test=(libgtest-dev libgmock-dev librapidcheck-dev python3 ccache azure-cli pytho
 # package of it cannot be installed beside.
 command -v npm >/dev/null || test+=(npm)
 demo=(perl)
-bench=(libbenchmark-dev python3 perl hyperfine)
+bench=(libbenchmark-dev python3 perl hyperfine pgbackrest barman rsync)
 case "${1:-}" in
     build) printf '%s\n' "${build[@]}" ;;
     run) printf '%s\n' "${run[@]}" ;;

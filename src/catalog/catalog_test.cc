@@ -297,6 +297,7 @@ TEST(CatalogFile, GivesOldJobsTheirNewColumns) {
             "ALTER TABLE jobs DROP COLUMN started; ALTER TABLE jobs DROP COLUMN ended;"
             "DROP TABLE resource_guards; DROP TABLE guard_proxies; DROP TABLE guard_requests;"
             "DROP TABLE policy_versions; DROP TABLE signing_keys; DROP TABLE role_definitions;"
+            "DROP TABLE alerts; DROP TABLE alert_mutes;"
             "PRAGMA user_version = 1;",
             nullptr,
             nullptr,

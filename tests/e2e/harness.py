@@ -48,7 +48,7 @@ def free_port():
 class Postgres:
     """PostgreSQL 15 with password authentication over TCP and trust on its socket."""
 
-    def __init__(self, directory, settings=()):
+    def __init__(self, directory, settings=(), initdb=()):
         self.directory, self.port, self.settings = directory, free_port(), list(settings)
         self.sockets = os.path.join(directory, "s")
         os.makedirs(self.sockets, exist_ok=True)
@@ -59,7 +59,7 @@ class Postgres:
         self.fresh = not os.path.exists(self.data)
         if self.fresh:
             run(AS_POSTGRES + [f"{BIN}/initdb", "-D", self.data, "-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256",
-                               "-E", "UTF8", "--locale=C.UTF-8"], stdout=subprocess.DEVNULL)
+                               "-E", "UTF8", "--locale=C.UTF-8", *initdb], stdout=subprocess.DEVNULL)
         self.start()
         if self.fresh:
             self.sql("postgres", f"ALTER ROLE postgres PASSWORD '{PASSWORD}'")
@@ -212,11 +212,12 @@ class Site:
                           "--port", str(self.postgres.port), "--login", "postgres", "--password-file", password, "-l", "local")
         os.unlink(password)
 
-    def protect(self, database=None):
-        """Protects a database, or the whole server; the instance's name."""
+    def protect(self, database=None, solution=None):
+        """Protects a database, or the whole server by `solution`; the instance's name."""
         datasource = f"{self.server_id}/databases/{database}" if database else self.server_id
         request = self.holdfast.dp("backup-instance", "initialize", "--datasource-id", datasource, "--datasource-type",
-                                   "AzureDatabaseForPostgreSQLFlexibleServer", "-l", "local", "--policy-id", self.policy["id"])
+                                   "AzureDatabaseForPostgreSQLFlexibleServer", "-l", "local", "--policy-id", self.policy["id"],
+                                   *(("--backup-solution-type", solution) if solution else ()))
         self.holdfast.dp("backup-instance", "create", *self.vault_scope, "--backup-instance", json.dumps(request))
         return request["backup_instance_name"]
 

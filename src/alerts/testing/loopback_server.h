@@ -207,6 +207,9 @@ public:
 private:
     void serve(Connection& connection) {
         Received request{.first_line = connection.line(), .headers = {}, .body = {}};
+        if (request.first_line.empty()) {
+            return;  // The client looked at the certificate and left without a word.
+        }
         std::size_t size = 0;
         for (std::string line = connection.line(); !line.empty(); line = connection.line()) {
             if (line.starts_with("Content-Length: ")) {
