@@ -78,18 +78,6 @@ void set_nonblocking(int fd) {
     }
 }
 
-/// A child that ends early must not take this process with it.
-void ignore_sigpipe() {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        struct sigaction action{};
-        if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
-            action.sa_handler = SIG_IGN;
-            sigaction(SIGPIPE, &action, nullptr);
-        }
-    });
-}
-
 class FileActions {
 public:
     FileActions() {
@@ -463,8 +451,19 @@ pid_t spawn(const ProcessSpec& spec, const ChildDescriptors& descriptors) {
 
 }  // namespace
 
+void ignore_broken_pipes() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        struct sigaction action{};
+        if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
+            action.sa_handler = SIG_IGN;
+            sigaction(SIGPIPE, &action, nullptr);
+        }
+    });
+}
+
 Process Process::start(const ProcessSpec& spec) {
-    ignore_sigpipe();
+    ignore_broken_pipes();  // A child that ends early must not take this process with it.
     require_no_nul(spec);
     auto state = std::make_unique<State>();
     state->name = spec.program.filename().string();

@@ -51,6 +51,10 @@ struct ExitStatus {
     [[nodiscard]] std::string describe() const;
 };
 
+/// Sets SIGPIPE to ignored in this process, unless it has a handler: whoever writes to a closed
+/// pipe or socket gets an error instead. For libraries that write without MSG_NOSIGNAL. Any thread.
+void ignore_broken_pipes();
+
 /// One child process. It inherits no descriptor but those named, no environment, default signal
 /// handling and an empty signal mask, and is the leader of its own process group (a Ctrl-C at our
 /// terminal is ours to act on). It is always reaped: the destructor terminates it, waits
@@ -58,7 +62,7 @@ struct ExitStatus {
 /// is never hit. Standard error is drained by a thread of its own.
 ///
 /// The read, write and wait functions may be called from different threads; one thread each at a
-/// time. Starting the first process sets SIGPIPE to ignored in this one.
+/// time. Starting the first process ignores broken pipes in this one.
 class Process {
 public:
     /// Throws kInternal, naming the program, when it can't be started.

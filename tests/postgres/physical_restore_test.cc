@@ -196,19 +196,20 @@ TEST_F(ClusterRestoreTest, ARunningServerIsNotRestoredOnto) {
 TEST_F(ClusterRestoreTest, AFullTargetIsSaidAndGoesOnAsADelta) {
     const OpenDirectory home;
     const fs::path data = home / "data";
+    const StreamSource& streams = point().streams;  // Made before the limit holds.
     // A file may not grow beyond this: what a full disk answers, without one.
     ASSERT_NE(std::signal(SIGXFSZ, SIG_IGN), SIG_ERR);
     rlimit before{};
     ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
     const rlimit little{.rlim_cur = 2 * kMiB, .rlim_max = before.rlim_max};
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &little), 0);
-    const Error error = error_of([&] { (void)restore(point().streams, {.target = data}); });
+    const Error error = error_of([&] { (void)restore(streams, {.target = data}); });
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
     EXPECT_EQ(error.kind(), ErrorKind::kRestoreTargetFull) << error.log_line();
     EXPECT_THAT(error.text().recommended_actions.at(0), HasSubstr("delta"));
     EXPECT_FALSE(fs::exists(data / "global/pg_control")) << "a half of a server must not start";
 
-    (void)restore(point().streams, {.target = data, .existing = ExistingFiles::kDelta});
+    (void)restore(streams, {.target = data, .existing = ExistingFiles::kDelta});
     EXPECT_EQ(contents_of(data), restore_to(home / "other"));
 }
 

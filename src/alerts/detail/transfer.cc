@@ -1,6 +1,7 @@
 #include "alerts/detail/transfer.h"
 
 #include "base/error.h"
+#include "base/process.h"
 
 #include <algorithm>
 #include <array>
@@ -67,6 +68,7 @@ struct Transfer::Handle {
 Transfer::Transfer() : handle_{std::make_unique<Handle>()} {
     static std::once_flag once;
     std::call_once(once, [] { HOLDFAST_CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); });
+    ignore_broken_pipes();  // With CURLOPT_NOSIGNAL that is left to us, and OpenSSL writes.
     Handle& handle = *handle_;
     handle.curl = curl_easy_init();
     HOLDFAST_CHECK(handle.curl != nullptr);

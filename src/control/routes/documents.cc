@@ -294,7 +294,8 @@ Json job_document(
     add_source(job, properties);
     add_stores(job, properties);
     add_times(job, detail, now.value_or(job.modified_at), properties);
-    const Json figures = progress ? to_json(*progress) : job.progress;
+    // A job that has just ended may still be known as running; its row has the last word.
+    const Json figures = progress && !is_over(job) ? to_json(*progress) : job.progress;
     if (!figures.empty()) {
         properties["holdfast"] = Json{{"progress", figures}};
     }
