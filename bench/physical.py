@@ -94,7 +94,7 @@ class Cluster:
 
     def __init__(self, directory, scale):
         self.directory, self.golden = directory, os.path.join(directory, "golden")
-        self.archive_script = os.path.join(directory, "archive.sh")
+        self.archive_script = os.path.join(directory, "pgbackrest_or_cp.sh")  # pgbackrest looks for its name in it.
         self.archive("exit 0")
         home = os.path.join(directory, "pg")
         os.makedirs(home, exist_ok=True)
@@ -167,7 +167,7 @@ class Cluster:
         if AS_POSTGRES:
             run(["chown", "-R", "postgres:postgres", data])
         os.chmod(data, 0o700)
-        port, log = free_port(), f"{data}.log"
+        port, log = free_port(), os.path.join(self.postgres.directory, "restored.log")
         options = f"-p {port} -k {self.postgres.sockets} -c listen_addresses= -c archive_mode=off -c fsync=off"
         run(AS_POSTGRES + [f"{BIN}/pg_ctl", "-D", data, "-w", "-s", "-t", "600", "-l", log, "-o", options, "start"])
         try:
