@@ -453,9 +453,9 @@ class Bench:
             CREATE FUNCTION pg_temp.some(relation regclass) RETURNS tid[] LANGUAGE sql AS $$
                 SELECT array_agg(format('(%s,1)', floor(random() * pages))::tid)
                 FROM (SELECT pg_relation_size(relation) / {PAGE} AS pages) AS size, generate_series(1, (pages * {percent} / 100)::int) $$;
-            UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE ctid = ANY (pg_temp.some('pgbench_accounts'));
-            UPDATE events SET kind = 'day {day}' WHERE ctid = ANY (pg_temp.some('events'));
-            UPDATE blobs SET name = name || '.' WHERE ctid = ANY (pg_temp.some('blobs'));
+            UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE ctid = ANY ((SELECT pg_temp.some('pgbench_accounts'))::tid[]);
+            UPDATE events SET kind = 'day {day}' WHERE ctid = ANY ((SELECT pg_temp.some('events'))::tid[]);
+            UPDATE blobs SET name = name || '.' WHERE ctid = ANY ((SELECT pg_temp.some('blobs'))::tid[]);
             INSERT INTO pgbench_accounts SELECT {day} * 1000000000::bigint / 100 + n, 1, 0, 'new' FROM generate_series(1, {self.options.scale} * 200) n;
             INSERT INTO events SELECT {day} * 1000000000::bigint + id, at, kind, payload, body FROM events WHERE id <= {self.options.scale} * 18;
             VACUUM""")
