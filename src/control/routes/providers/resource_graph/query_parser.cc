@@ -581,6 +581,10 @@ GraphQuery parse_graph_query(std::string_view text) {
     if (text.size() > kQuerySizeMax) {
         throw_query_fault(kQuerySizeMax, "The query is longer than 64 KiB.");
     }
+    // JSON can't carry anything else, but what groups rows by a constant writes it as JSON again.
+    if (!is_utf8(text)) {
+        throw_query_fault(1, "The query is not UTF-8 text.");
+    }
     return Parser{text}.parse();
 }
 

@@ -191,6 +191,15 @@ TEST(GraphQuery, AppliesTheNeighbouringOperators) {
     );
 }
 
+TEST(GraphQuery, RefusesBytesThatAreNotText) {
+    using testing::HasSubstr;
+    EXPECT_THAT(
+        fault_of("Resources | summarize count() by \"lo\xe3" "ation\""), HasSubstr("not UTF-8 text")
+    );
+    EXPECT_THAT(fault_of("Resources | where name == '\xc0\xaf'"), HasSubstr("not UTF-8 text"));
+    EXPECT_EQ(fault_of("Resources | where name == 'é'"), "no fault");
+}
+
 TEST(GraphQuery, SurvivesHostileNesting) {
     const std::string deep = "resources | where " + std::string(10'000, '(');
     EXPECT_THAT(fault_of(deep), testing::HasSubstr("nested too deeply"));
