@@ -86,9 +86,10 @@ void run(std::string_view text) {
         // Evaluation must bear a query that names what there is not.
     }
     std::vector<Json> passed;
+    GraphBudget budget;
     for (const Json& original : sample_rows()) {
         Json row = original;
-        if (evaluate(query, row)) {
+        if (evaluate(query, row, budget)) {
             check_within(query, original, "type");
             check_within(query, original, "properties.status");
             check_within(query, original, "properties.vaultName");
@@ -96,7 +97,7 @@ void run(std::string_view text) {
         }
     }
     for_each_condition(query, [](const std::string&, const GraphExpression&) {});
-    finish(query, passed);
+    finish(query, passed, budget);
 }
 
 }  // namespace

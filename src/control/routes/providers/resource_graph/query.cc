@@ -1,9 +1,9 @@
 #include "control/routes/providers/resource_graph/query.h"
 
 #include "base/text.h"
+#include "control/routes/providers/resource_graph/query_value.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include <fmt/format.h>
@@ -12,314 +12,6 @@ namespace holdfast::control {
 namespace {
 
 using Kind = GraphExpression::Kind;
-
-struct FunctionRow {
-    std::string_view name;
-    std::size_t arguments_min;
-    std::size_t arguments_max;
-};
-
-constexpr std::size_t kArgumentsMax = 64;
-constexpr std::array<FunctionRow, 11> kFunctions{{
-    {"case", 3, kArgumentsMax},
-    {"iff", 3, 3},
-    {"isempty", 1, 1},
-    {"isnotempty", 1, 1},
-    {"not", 1, 1},
-    {"split", 2, 2},
-    {"strcat", 1, kArgumentsMax},
-    {"todatetime", 1, 1},
-    {"tolower", 1, 1},
-    {"tostring", 1, 1},
-    {"toupper", 1, 1},
-}};
-
-/// What a scalar is as text; dynamic values compare with strings this way (`properties.flag ==
-/// 'true'`).
-std::string to_text(const Json& value) {
-    if (value.is_null()) {
-        return {};
-    }
-    return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
-bool is_true(const Json& value) {
-    return value.is_boolean() && value.get<bool>();
-}
-
-bool texts_equal(const Json& a, const Json& b, bool fold_case) {
-    const std::string left = to_text(a);
-    const std::string right = to_text(b);
-    return fold_case ? equal_ignoring_case(left, right) : left == right;
-}
-
-Json call(const GraphExpression& expression, const Json& row);
-
-Json value_of(const GraphExpression& expression, const Json& row);
-
-std::optional<Instant> instant_of(const GraphExpression& expression, const Json& row) {
-    if (expression.kind == Kind::kDatetime) {
-        return expression.instant;
-    }
-    const Json value = value_of(expression, row);
-    return value.is_string() ? parse_instant(value.get_ref<const std::string&>()) : std::nullopt;
-}
-
-/// Datetimes compare as instants when either side is one; numbers as numbers; the rest as text. A
-/// null is in no order.
-std::optional<int> order(const GraphExpression& expression, const Json& row) {
-    const GraphExpression& left = expression.children[0];
-    const GraphExpression& right = expression.children[1];
-    const auto is_datetime = [](const GraphExpression& side) {
-        return side.kind == Kind::kDatetime ||
-               (side.kind == Kind::kCall && side.text == "todatetime");
-    };
-    const auto compare = [](const auto& a, const auto& b) { return a < b ? -1 : (b < a ? 1 : 0); };
-    if (is_datetime(left) || is_datetime(right)) {
-        const auto a = instant_of(left, row);
-        const auto b = instant_of(right, row);
-        return a && b ? std::optional{compare(*a, *b)} : std::nullopt;
-    }
-    const Json a = value_of(left, row);
-    const Json b = value_of(right, row);
-    if (a.is_null() || b.is_null()) {
-        return std::nullopt;
-    }
-    if (a.is_number() && b.is_number()) {
-        return compare(a.get<double>(), b.get<double>());
-    }
-    return compare(to_text(a), to_text(b));
-}
-
-bool equal(const GraphExpression& expression, const Json& row) {
-    const GraphExpression& left = expression.children[0];
-    const GraphExpression& right = expression.children[1];
-    if (left.kind == Kind::kDatetime || right.kind == Kind::kDatetime) {
-        return order(expression, row) == 0;
-    }
-    return texts_equal(value_of(left, row), value_of(right, row), expression.fold_case);
-}
-
-bool is_in(const GraphExpression& expression, const Json& row) {
-    const Json left = value_of(expression.children[0], row);
-    return std::any_of(
-        expression.children.begin() + 1,
-        expression.children.end(),
-        [&](const GraphExpression& candidate) {
-            return texts_equal(left, value_of(candidate, row), expression.fold_case);
-        }
-    );
-}
-
-bool text_test(const GraphExpression& expression, const Json& row) {
-    std::string text = to_text(value_of(expression.children[0], row));
-    std::string part = to_text(value_of(expression.children[1], row));
-    if (expression.fold_case) {
-        text = to_lower(text);
-        part = to_lower(part);
-    }
-    return expression.kind == Kind::kStartsWith ? text.starts_with(part)
-                                                : text.find(part) != std::string::npos;
-}
-
-bool ordered(const GraphExpression& expression, const Json& row) {
-    const auto sign = order(expression, row);
-    if (!sign) {
-        return false;
-    }
-    if (expression.kind == Kind::kLess) {
-        return *sign < 0;
-    }
-    if (expression.kind == Kind::kLessOrEqual) {
-        return *sign <= 0;
-    }
-    return expression.kind == Kind::kGreater ? *sign > 0 : *sign >= 0;
-}
-
-bool holds(const GraphExpression& part, const Json& row) {
-    return is_true(value_of(part, row));
-}
-
-/// What a column or a chain of members stands for, without copying the documents on the way; null
-/// where something is absent, and for every other kind of expression.
-const Json* reference_to(const GraphExpression& expression, const Json& row) {
-    if (expression.kind != Kind::kColumn && expression.kind != Kind::kMember) {
-        return nullptr;
-    }
-    const Json* object =
-        expression.kind == Kind::kColumn ? &row : reference_to(expression.children[0], row);
-    if (object == nullptr || !object->is_object()) {
-        return nullptr;
-    }
-    const auto found = object->find(expression.text);
-    return found == object->end() ? nullptr : &*found;
-}
-
-Json member_of(const GraphExpression& expression, const Json& row) {
-    if (const Json* found = reference_to(expression, row)) {
-        return *found;
-    }
-    const Kind kind = expression.children[0].kind;
-    if (kind == Kind::kColumn || kind == Kind::kMember) {
-        return {};
-    }
-    const Json object = value_of(expression.children[0], row);
-    const auto found = object.is_object() ? object.find(expression.text) : object.end();
-    return object.is_object() && found != object.end() ? *found : Json{};
-}
-
-Json element_of(const GraphExpression& expression, const Json& row) {
-    const Json array = value_of(expression.children[0], row);
-    const auto index = static_cast<std::size_t>(expression.number);
-    return array.is_array() && index < array.size() ? array[index] : Json{};
-}
-
-Json value_of(const GraphExpression& expression, const Json& row) {
-    const auto& children = expression.children;
-    switch (expression.kind) {
-        case Kind::kString:
-            return expression.text;
-        case Kind::kNumber:
-            return expression.number;
-        case Kind::kBool:
-            return expression.number != 0;
-        case Kind::kDatetime:
-            return format_instant(expression.instant);
-        case Kind::kColumn: {
-            const auto found = row.find(expression.text);
-            return found == row.end() ? Json{} : *found;
-        }
-        case Kind::kMember:
-            return member_of(expression, row);
-        case Kind::kIndex:
-            return element_of(expression, row);
-        case Kind::kCall:
-            return call(expression, row);
-        case Kind::kEqual:
-            return equal(expression, row);
-        case Kind::kNotEqual:
-            return !equal(expression, row);
-        case Kind::kIn:
-            return is_in(expression, row);
-        case Kind::kNotIn:
-            return !is_in(expression, row);
-        case Kind::kLess:
-        case Kind::kLessOrEqual:
-        case Kind::kGreater:
-        case Kind::kGreaterOrEqual:
-            return ordered(expression, row);
-        case Kind::kStartsWith:
-        case Kind::kContains:
-            return text_test(expression, row);
-        case Kind::kAnd:
-            return std::all_of(children.begin(), children.end(), [&](const GraphExpression& part) {
-                return holds(part, row);
-            });
-        case Kind::kOr:
-            return std::any_of(children.begin(), children.end(), [&](const GraphExpression& part) {
-                return holds(part, row);
-            });
-    }
-    return {};
-}
-
-Json split_text(const Json& value, const std::string& separator) {
-    Json parts = Json::array();
-    if (value.is_null()) {
-        return {};
-    }
-    const std::string text = to_text(value);
-    std::size_t start = 0;
-    while (!separator.empty()) {
-        const std::size_t at = text.find(separator, start);
-        if (at == std::string::npos) {
-            break;
-        }
-        parts.push_back(text.substr(start, at - start));
-        start = at + separator.size();
-    }
-    parts.push_back(text.substr(start));
-    return parts;
-}
-
-Json choose_case(const GraphExpression& expression, const Json& row) {
-    const auto& arguments = expression.children;
-    for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
-        if (holds(arguments[i], row)) {
-            return value_of(arguments[i + 1], row);
-        }
-    }
-    return value_of(arguments.back(), row);
-}
-
-Json call(const GraphExpression& expression, const Json& row) {
-    const std::string& name = expression.text;
-    const auto& arguments = expression.children;
-    if (name == "case" || name == "iff") {
-        return choose_case(expression, row);
-    }
-    if (name == "strcat") {
-        std::string out;
-        for (const GraphExpression& argument : arguments) {
-            out += to_text(value_of(argument, row));
-        }
-        return out;
-    }
-    const Json first = value_of(arguments[0], row);
-    if (name == "split") {
-        return split_text(first, to_text(value_of(arguments[1], row)));
-    }
-    if (name == "tolower") {
-        return to_lower(to_text(first));
-    }
-    if (name == "toupper") {
-        std::string out = to_text(first);
-        std::transform(out.begin(), out.end(), out.begin(), [](char c) {
-            return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-        });
-        return out;
-    }
-    if (name == "not") {
-        return !is_true(first);
-    }
-    if (name == "isempty") {
-        return to_text(first).empty();
-    }
-    if (name == "isnotempty") {
-        return !to_text(first).empty();
-    }
-    if (name == "tostring") {
-        return to_text(first);
-    }
-    return first;  // todatetime: order() reads it as an instant.
-}
-
-void check_call(const GraphExpression& expression) {
-    std::string names;
-    for (const FunctionRow& row : kFunctions) {
-        names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
-        if (row.name != expression.text) {
-            continue;
-        }
-        const std::size_t count = expression.children.size();
-        if (count < row.arguments_min || count > row.arguments_max) {
-            throw_query_fault(
-                expression.position,
-                fmt::format("{}() does not take {} arguments.", row.name, count)
-            );
-        }
-        if (row.name == "case" && count % 2 == 0) {
-            throw_query_fault(
-                expression.position, "case() needs pairs of condition and value, then a default."
-            );
-        }
-        return;
-    }
-    throw_query_fault(
-        expression.position,
-        fmt::format("The function {}() is not known. Known: {}.", expression.text, names)
-    );
-}
 
 void check_expression(
     const GraphExpression& expression, const std::vector<std::string_view>& columns
@@ -334,9 +26,6 @@ void check_expression(
             expression.position,
             fmt::format("The column {} does not exist. Columns: {}.", expression.text, listed)
         );
-    }
-    if (expression.kind == Kind::kCall) {
-        check_call(expression);
     }
     for (const GraphExpression& child : expression.children) {
         check_expression(child, columns);
@@ -397,7 +86,19 @@ int compare_values(const Json& a, const Json& b) {
     return to_text(a).compare(to_text(b));
 }
 
-void sort_rows(const std::vector<GraphColumn>& columns, std::vector<Json>& rows) {
+/// A value to sort by: documents are compared as text, which is made once.
+Json sort_key(const GraphExpression& expression, const GraphRow& row) {
+    Json key = value_of(expression, row);
+    if (!key.is_null() && !key.is_number() && !key.is_string()) {
+        key = to_text(key);
+    }
+    row.budget.keep(size_of(key), expression.position);
+    return key;
+}
+
+void sort_rows(
+    const std::vector<GraphColumn>& columns, std::vector<Json>& rows, GraphBudget& budget
+) {
     struct Keyed {
         std::vector<Json> keys;
         Json row;
@@ -407,7 +108,7 @@ void sort_rows(const std::vector<GraphColumn>& columns, std::vector<Json>& rows)
     for (Json& row : rows) {
         Keyed one;
         for (const GraphColumn& column : columns) {
-            one.keys.push_back(value_of(column.expression, row));
+            one.keys.push_back(sort_key(column.expression, {row, budget}));
         }
         one.row = std::move(row);
         keyed.push_back(std::move(one));
@@ -427,19 +128,25 @@ void sort_rows(const std::vector<GraphColumn>& columns, std::vector<Json>& rows)
     });
 }
 
-Json project(const std::vector<GraphColumn>& columns, const Json& row) {
+Json kept_value(const GraphColumn& column, const GraphRow& row) {
+    Json value = value_of(column.expression, row);
+    row.budget.keep(column.name.size() + size_of(value), column.expression.position);
+    return value;
+}
+
+Json project(const std::vector<GraphColumn>& columns, const GraphRow& row) {
     Json out = Json::object();
     for (const GraphColumn& column : columns) {
-        out[column.name] = value_of(column.expression, row);
+        out[column.name] = kept_value(column, row);
     }
     return out;
 }
 
-void summarize(const GraphOperator& step, std::vector<Json>& rows) {
+void summarize(const GraphOperator& step, std::vector<Json>& rows, GraphBudget& budget) {
     std::map<std::string, std::pair<Json, std::int64_t>> groups;
     for (const Json& row : rows) {
-        Json group = project(step.columns, row);
-        auto& entry = groups[group.dump()];
+        Json group = project(step.columns, {row, budget});
+        auto& entry = groups[to_text(group)];
         entry.first = std::move(group);
         ++entry.second;
     }
@@ -454,12 +161,12 @@ void summarize(const GraphOperator& step, std::vector<Json>& rows) {
 }
 
 /// where and extend. Returns whether the row passed.
-bool apply_to_row(const GraphOperator& step, Json& row) {
+bool apply_to_row(const GraphOperator& step, Json& row, GraphBudget& budget) {
     if (step.kind == GraphOperator::Kind::kWhere) {
-        return holds(step.expression, row);
+        return holds(step.expression, {row, budget});
     }
     for (const GraphColumn& column : step.columns) {
-        row[column.name] = value_of(column.expression, row);
+        row[column.name] = kept_value(column, {row, budget});
     }
     return true;
 }
@@ -537,36 +244,42 @@ std::size_t count_row_operators(const GraphQuery& query) {
     return static_cast<std::size_t>(end - query.operators.begin());
 }
 
-bool evaluate(const GraphQuery& query, Json& row) {
+bool evaluate(const GraphQuery& query, Json& row, GraphBudget& budget) {
     const auto end =
         query.operators.begin() + static_cast<std::ptrdiff_t>(count_row_operators(query));
-    return std::all_of(query.operators.begin(), end, [&](const GraphOperator& step) {
-        return apply_to_row(step, row);
-    });
+    const std::size_t kept = budget.kept();
+    const bool passed =
+        std::all_of(query.operators.begin(), end, [&](const GraphOperator& step) {
+            return apply_to_row(step, row, budget);
+        });
+    if (!passed) {
+        budget.let_go(budget.kept() - kept);
+    }
+    return passed;
 }
 
-void finish(const GraphQuery& query, std::vector<Json>& rows) {
+void finish(const GraphQuery& query, std::vector<Json>& rows, GraphBudget& budget) {
     using Step = GraphOperator::Kind;
     for (std::size_t i = count_row_operators(query); i < query.operators.size(); ++i) {
         const GraphOperator& step = query.operators[i];
         switch (step.kind) {
             case Step::kWhere:
             case Step::kExtend:
-                std::erase_if(rows, [&](Json& row) { return !apply_to_row(step, row); });
+                std::erase_if(rows, [&](Json& row) { return !apply_to_row(step, row, budget); });
                 break;
             case Step::kProject:
                 for (Json& row : rows) {
-                    row = project(step.columns, row);
+                    row = project(step.columns, {row, budget});
                 }
                 break;
             case Step::kOrderBy:
-                sort_rows(step.columns, rows);
+                sort_rows(step.columns, rows, budget);
                 break;
             case Step::kTake:
                 rows.resize(std::min(rows.size(), step.limit));
                 break;
             case Step::kSummarize:
-                summarize(step, rows);
+                summarize(step, rows, budget);
                 break;
             case Step::kCount:
                 rows = {Json{{"Count", rows.size()}}};
@@ -601,6 +314,27 @@ std::optional<std::vector<std::string>> allowed_values(
         }
     });
     return allowed;
+}
+
+void GraphBudget::spend(std::size_t bytes, std::size_t position) {
+    if (bytes > work_left_) {
+        throw_query_fault(position, "The query is too much work: ask for fewer rows, or less of each.");
+    }
+    work_left_ -= bytes;
+}
+
+void GraphBudget::keep(std::size_t bytes, std::size_t position) {
+    kept_ += bytes;
+    if (kept_ > kKeptMax) {
+        throw_query_fault(
+            position,
+            fmt::format(
+                "The columns that the query makes would take more than {} MiB: ask for fewer rows "
+                "or columns.",
+                kKeptMax >> 20U
+            )
+        );
+    }
 }
 
 void throw_query_fault(std::size_t position, const std::string& problem) {

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <optional>
@@ -15,8 +16,8 @@ namespace holdfast::control {
 /// The part of the Kusto query language that the resource graph answers: a table, then any number
 /// of the operators `where`, `extend`, `project`, `order by`, `take`, `summarize count() by` and
 /// `count`, over expressions of columns, dynamic properties, literals, comparisons, `and`, `or`,
-/// `not`, and the functions of kFunctions in query.cc. Whatever else a text holds is an error with
-/// its place.
+/// `not`, and the functions of kFunctions in query_value.cc. Whatever else a text holds is an error
+/// with its place.
 struct GraphExpression {
     enum class Kind {
         kString,    ///< text
@@ -73,6 +74,30 @@ struct GraphQuery {
     std::vector<GraphOperator> operators;
 };
 
+/// What answering one query may cost, however its operators make texts of texts and columns of
+/// columns. Counted in bytes, so that the same query over the same rows always ends the same way.
+class GraphBudget {
+public:
+    /// Of values computed, those of sub-expressions too: some seconds. Ten operators over 200,000
+    /// jobs take a tenth of it.
+    static constexpr std::size_t kWorkMax = std::size_t{2} << 30U;
+    /// Of what is added to rows, and of what they are sorted and grouped by, at any time.
+    static constexpr std::size_t kKeptMax = std::size_t{128} << 20U;
+
+    explicit GraphBudget(std::size_t work_max = kWorkMax) : work_left_{work_max} {}
+
+    /// Both throw kBadRequest with the position when it is too much.
+    void spend(std::size_t bytes, std::size_t position);
+    void keep(std::size_t bytes, std::size_t position);
+    /// Of rows that did not stay.
+    void let_go(std::size_t bytes) noexcept { kept_ -= std::min(bytes, kept_); }
+    [[nodiscard]] std::size_t kept() const noexcept { return kept_; }
+
+private:
+    std::size_t work_left_;
+    std::size_t kept_ = 0;
+};
+
 /// Throws kBadRequest with the position of the first thing that is not understood.
 [[nodiscard]] GraphQuery parse_graph_query(std::string_view text);
 
@@ -83,9 +108,10 @@ void check_columns(const GraphQuery& query, const std::vector<std::string_view>&
 /// The operators at the query's start that look at one row alone: where and extend.
 [[nodiscard]] std::size_t count_row_operators(const GraphQuery& query);
 /// Applies those to `row`, which gains the extended columns. Returns whether it passed every where.
-[[nodiscard]] bool evaluate(const GraphQuery& query, Json& row);
+/// Throws kBadRequest when it costs too much, as finish() does.
+[[nodiscard]] bool evaluate(const GraphQuery& query, Json& row, GraphBudget& budget);
 /// Applies the rest of the operators to all rows that passed.
-void finish(const GraphQuery& query, std::vector<Json>& rows);
+void finish(const GraphQuery& query, std::vector<Json>& rows, GraphBudget& budget);
 
 /// Calls `visit` for every condition that a passing row must satisfy, by the row operators: with
 /// the path that it compares ("properties.status"; a column extended from a plain path counts as

@@ -1,5 +1,5 @@
 #include "base/text.h"
-#include "control/routes/providers/resource_graph/query.h"
+#include "control/routes/providers/resource_graph/query_value.h"
 
 #include <array>
 #include <charconv>
@@ -431,6 +431,9 @@ private:
         if (token.kind == Token::Kind::kNumber) {
             out.kind = Kind::kIndex;
             out.number = parse_number(token);
+            if (out.number > kLimitMax) {
+                fail(token, "The number is too large.");
+            }
         } else if (token.kind == Token::Kind::kString) {
             out.kind = Kind::kMember;
             out.text = token.text;
@@ -498,13 +501,13 @@ private:
     GraphExpression parse_call(const Token& name) {
         GraphExpression out{.kind = Kind::kCall, .position = name.position};
         out.text = name.text;
-        if (take_symbol(")")) {
-            return out;
+        if (!take_symbol(")")) {
+            do {
+                out.children.push_back(parse_or());
+            } while (take_symbol(","));
+            expect_symbol(")");
         }
-        do {
-            out.children.push_back(parse_or());
-        } while (take_symbol(","));
-        expect_symbol(")");
+        check_call(out);
         return out;
     }
 

@@ -1,5 +1,6 @@
 #include "control/routes/providers/resource_graph/query.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -44,7 +45,8 @@ Json job_row(bool by_user) {
 }
 
 bool passes(const std::string& text, Json row) {
-    return evaluate(parse_graph_query(text), row);
+    GraphBudget budget;
+    return evaluate(parse_graph_query(text), row, budget);
 }
 
 std::string fault_of(const std::string& text) {
@@ -61,20 +63,21 @@ std::string fault_of(const std::string& text) {
 }
 
 TEST(GraphQuery, AnswersTheJobQueryOfTheClient) {
+    GraphBudget budget;
     Json row = job_row(true);
-    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), row));
+    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), row, budget));
     EXPECT_EQ(row["vaultName"], "V");
     EXPECT_EQ(row["status"], "Completed");
     EXPECT_EQ(row["operation"], "OnDemandBackup");
     EXPECT_EQ(row["datasourceId"], "/x/DB");
 
     Json scheduled = job_row(false);
-    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), scheduled));
+    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), scheduled, budget));
     EXPECT_EQ(scheduled["operation"], "ScheduledBackup");
 
     Json restore = job_row(true);
     restore["properties"]["operationCategory"] = "Restore";
-    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), restore));
+    ASSERT_TRUE(evaluate(parse_graph_query(kJobs), restore, budget));
     EXPECT_EQ(restore["operation"], "Restore");
 }
 
@@ -119,7 +122,8 @@ TEST(GraphQuery, AnswersTheInstanceQueryOfTheClient) {
     const std::string filters =
         " | where vaultName in~ ('testvault') | where protectionState in~ ('ProtectionConfigured')"
         " | where datasourceId in~ ('/X')";
-    ASSERT_TRUE(evaluate(parse_graph_query(kInstances + filters), row));
+    GraphBudget budget;
+    ASSERT_TRUE(evaluate(parse_graph_query(kInstances + filters), row, budget));
     EXPECT_EQ(row["vaultName"], "TestVault");
     EXPECT_EQ(row["protectionState"], "ProtectionConfigured");
     EXPECT_EQ(row["datasourceId"], "/x");
@@ -160,8 +164,9 @@ TEST(GraphQuery, AppliesTheNeighbouringOperators) {
         };
         const GraphQuery query = parse_graph_query(text);
         check_columns(query, {"name", "n", "properties"});
-        std::erase_if(rows, [&](Json& row) { return !evaluate(query, row); });
-        finish(query, rows);
+        GraphBudget budget;
+        std::erase_if(rows, [&](Json& row) { return !evaluate(query, row, budget); });
+        finish(query, rows, budget);
         return Json(rows).dump();
     };
     EXPECT_EQ(ask("t | project name | take 2"), R"([{"name":"a"},{"name":"b"}])");
@@ -214,6 +219,95 @@ TEST(GraphQuery, SurvivesHostileNesting) {
         members += "[0]";
     }
     EXPECT_THAT(fault_of(members), testing::HasSubstr("too long"));
+}
+
+/// What is refused before anything is evaluated, whatever columns there are.
+TEST(GraphQuery, RefusesCallsThatCannotBeEvaluatedWhenItReadsThem) {
+    using testing::HasSubstr;
+    const auto fault = [](const std::string& text) {
+        try {
+            static_cast<void>(parse_graph_query(text));
+        } catch (const Error& error) {
+            return std::string{error.what()};
+        }
+        return std::string{"no fault"};
+    };
+    EXPECT_THAT(fault("t | project split(split(id, '/')<'/')[0]"), HasSubstr("not take 1 arg"));
+    EXPECT_THAT(fault("t | where tolower() == 'a'"), HasSubstr("does not take 0 arguments"));
+    EXPECT_THAT(fault("t | extend a = case(true, 'a', false, 'b')"), HasSubstr("then a default"));
+    EXPECT_THAT(fault("t | order by system('x')"), HasSubstr("system() is not known"));
+    EXPECT_THAT(fault("t | where a[99999999999999999999] == 1"), HasSubstr("too large"));
+}
+
+/// A short query that doubles a text with each of its operators.
+TEST(GraphQuery, RefusesWhatGrowsWithoutBound) {
+    using testing::HasSubstr;
+    const auto fault = [](const std::string& text, std::size_t rows) {
+        const GraphQuery query = parse_graph_query(text);
+        GraphBudget budget;
+        try {
+            std::vector<Json> kept;
+            for (std::size_t i = 0; i < rows; ++i) {
+                Json row{{"name", "abcdefgh"}, {"properties", std::string(2000, 'p')}};
+                if (evaluate(query, row, budget)) {
+                    kept.push_back(std::move(row));
+                }
+            }
+            finish(query, kept, budget);
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::kBadRequest);
+            return std::string{error.what()};
+        }
+        return std::string{"no fault"};
+    };
+    const auto repeated = [](std::string_view step, int times) {
+        std::string text = "t";
+        for (int i = 0; i < times; ++i) {
+            text += step;
+        }
+        return text;
+    };
+    EXPECT_THAT(
+        fault(repeated(" | extend name = strcat(name, name)", 60), 1),
+        HasSubstr("strcat() works on a text of more than 256 KiB")
+    );
+    EXPECT_THAT(
+        fault(repeated(" | extend name = tostring(split(name, 'a'))", 60), 1),
+        HasSubstr("tostring() works on a text of more than 256 KiB")
+    );
+    std::string wide = "t | project";
+    for (int i = 0; i < 60; ++i) {
+        wide += fmt::format("{} c{} = properties", i == 0 ? "" : ",", i);
+    }
+    EXPECT_THAT(fault(wide, 2000), HasSubstr("more than 128 MiB"));
+    // Rows that do not pass take nothing.
+    std::string thin = "t | extend a = strcat(properties, properties) | where name == 'x'";
+    EXPECT_EQ(fault(thin, 2000), "no fault");
+}
+
+TEST(GraphQuery, RefusesWhatIsTooMuchWork) {
+    const auto cost = [](const std::string& text, std::size_t budget_of) {
+        Json row{{"name", "n"}, {"properties", std::string(2000, 'p')}};
+        GraphBudget budget{budget_of};
+        try {
+            static_cast<void>(evaluate(parse_graph_query(text), row, budget));
+            return true;
+        } catch (const Error& error) {
+            EXPECT_THAT(error.what(), testing::HasSubstr("too much work"));
+            return false;
+        }
+    };
+    // Looking for something long that is nearly everywhere costs more than the two are long.
+    const std::string search =
+        "t | where strcat(properties, properties) contains_cs strcat(properties, 'q')";
+    EXPECT_TRUE(cost(search, 1'000'000));
+    EXPECT_FALSE(cost(search, 100'000));
+    std::string sums = "t | where name == strcat(properties";
+    for (int i = 0; i < 50; ++i) {
+        sums += ", properties";
+    }
+    EXPECT_TRUE(cost(sums + ")", 300'000));
+    EXPECT_FALSE(cost(sums + ")", 100'000));
 }
 
 TEST(GraphQuery, TellsWhatTheCatalogMayBeAskedFor) {

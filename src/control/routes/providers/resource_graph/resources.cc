@@ -198,7 +198,7 @@ public:
                 return false;
             }
             Json row = row_of_job(job);
-            (void)evaluate(query_, row);
+            (void)evaluate(query_, row, budget_);
             rows_.page.push_back(std::move(row));
             last = catalog::place_of(job);
             return true;
@@ -212,7 +212,7 @@ public:
         }
         std::int64_t first = 0;
         if (!streams_) {
-            finish(query_, rows_.page);
+            finish(query_, rows_.page, budget_);
             rows_.total = std::ssize(rows_.page);
             first = std::min(options_.skip, rows_.total);
             rows_.page.erase(rows_.page.begin(), rows_.page.begin() + first);
@@ -306,12 +306,14 @@ private:
 
     /// Only the page is kept, unless a later operator needs every row.
     void offer(Json row) {
-        if (!evaluate(query_, row)) {
+        const std::size_t kept = budget_.kept();
+        if (!evaluate(query_, row, budget_)) {
             return;
         }
         if (streams_) {
             const std::int64_t place = rows_.total++;
             if (place < options_.skip || std::ssize(rows_.page) == options_.top) {
+                budget_.let_go(budget_.kept() - kept);
                 return;
             }
         } else if (rows_.page.size() == kRowsMax) {
@@ -328,6 +330,7 @@ private:
     const Options& options_;
     const bool streams_;
     std::map<std::string, std::string> tenants_;
+    GraphBudget budget_;
     Rows rows_;
     bool cut_ = false;
 };
