@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "postgres/configuration_files.h"
+#include "postgres/server_info.h"
 #include "postgres/streams.h"
 #include "postgres/wal_stream.h"
 
@@ -180,6 +181,10 @@ public:
     [[nodiscard]] bool from_standby() const {
         return label_.find("\nBACKUP FROM: standby\n") != std::string::npos;
     }
+    /// Whether anything of it came: each has a directory of its server's version.
+    [[nodiscard]] bool has_tablespace(std::uint32_t oid) const {
+        return tablespace_bytes_.contains(fmt::format("{}", oid));
+    }
     [[nodiscard]] std::uint64_t tablespace_bytes(std::uint32_t oid) const {
         const auto found = tablespace_bytes_.find(fmt::format("{}", oid));
         return found == tablespace_bytes_.end() ? 0 : found->second;
@@ -341,10 +346,51 @@ void read_failed_pages_again(
     }
 }
 
+/// Throws when the server has a tablespace, and had it before the backup, of which nothing came.
+void require_every_tablespace(
+    const std::map<std::uint32_t, std::string>& before,
+    const std::map<std::uint32_t, std::string>& after,
+    const DataStreams& data
+) {
+    for (const auto& [oid, name] : before) {
+        if (after.contains(oid) && !data.has_tablespace(oid)) {
+            throw Error{
+                ErrorKind::kBaseBackupFailed,
+                {.message = fmt::format(
+                     "The server's base backup leaves out the tablespace {} (OID {}).",
+                     quote_identifier(name),
+                     oid
+                 ),
+                 .recommended_actions =
+                     {"If it lies within the data directory (allow_in_place_tablespaces): "
+                      "PostgreSQL before 16 leaves such tablespaces out of base backups. Move what "
+                      "it holds to another tablespace and drop it.",
+                      fmt::format(
+                          "Otherwise look at the server's log, and at pg_tblspc/{} in its data "
+                          "directory.",
+                          oid
+                      )}}
+            };
+        }
+    }
+}
+
+void note_unknown_tablespaces(const BaseBackup& base, PhysicalBackup& backup) {
+    if (!version_traits(base.server_version / 10000).sends_in_place_tablespaces) {
+        backup.notes.push_back(
+            "Tablespaces within the data directory (allow_in_place_tablespaces, for tests of "
+            "PostgreSQL itself), which this version leaves out of base backups, were not looked "
+            "for."
+        );
+    }
+}
+
 /// What an ordinary session can add. A backup is complete without.
 void look_with_sql(
     const ConnectionParameters& parameters,
     BackupStreams& streams,
+    const PhysicalPreflight& preflight,
+    const DataStreams& data,
     BaseBackup& base,
     PhysicalBackup& backup,
     const std::stop_token& stop
@@ -361,7 +407,13 @@ void look_with_sql(
         backup.notes.push_back(fmt::format(
             "Configuration files outside the data directory were not looked for: {}", error.what()
         ));
+        note_unknown_tablespaces(base, backup);
         return;
+    }
+    if (preflight.tablespaces) {
+        require_every_tablespace(*preflight.tablespaces, list_tablespaces(*session, stop), data);
+    } else {
+        note_unknown_tablespaces(base, backup);
     }
     if (!base.page_failures.empty()) {
         read_failed_pages_again(*session, base, backup.notes, stop);
@@ -377,7 +429,8 @@ PhysicalBackup run_physical_backup(
     BackupStreams& streams,
     const PhysicalBackupOptions& options
 ) {
-    preflight_physical_backup(parameters, options.stop).throw_if_failed();
+    const PhysicalPreflight preflight = preflight_physical_backup(parameters, options.stop);
+    preflight.throw_if_failed();
     PhysicalBackup backup;
     const Instant started = clock.now();
     DataStreams data{streams};
@@ -396,7 +449,7 @@ PhysicalBackup run_physical_backup(
     );
     wal.finish();
     data.finish();
-    look_with_sql(parameters, streams, base, backup, options.stop);
+    look_with_sql(parameters, streams, preflight, data, base, backup, options.stop);
     std::vector<SavedConfiguration> configuration = std::move(backup.cluster.configuration);
     backup.cluster = describe(base, data);
     backup.cluster.configuration = std::move(configuration);

@@ -10,6 +10,8 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -54,7 +56,8 @@ struct PhysicalBackup {
 /// Backs up the server into `streams`: data on the calling thread, the log on a thread of its own.
 /// Every file's size and CRC-32C are compared with the server's manifest, pages with their own
 /// checksums; a page that does not match is a warning. Nothing that was not compared is called
-/// complete: when this throws, the streams are no recovery point.
+/// complete, nor is a backup without one of the server's tablespaces: when this throws, the streams
+/// are no recovery point.
 ///
 /// Throws what preflight_physical_backup() finds and take_base_backup() throws, and what `streams`
 /// throws.
@@ -70,6 +73,8 @@ struct PhysicalPreflight {
     int server_version = 0;         ///< 150004 for 15.4.
     std::string system_identifier;  ///< Empty: a replication session could not be had.
     bool data_checksums = false;
+    /// Names by OID, without pg_default and pg_global; nothing where no ordinary session was had.
+    std::optional<std::map<std::uint32_t, std::string>> tablespaces;
     std::vector<Finding> findings;
 
     [[nodiscard]] bool ok() const noexcept;

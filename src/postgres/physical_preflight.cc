@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "postgres/configuration_files.h"
 #include "postgres/physical_backup.h"
+#include "postgres/server_info.h"
 
 #include <algorithm>
 #include <array>
@@ -91,6 +92,7 @@ void look_with_sql(
                       "Restart the server."}}
             );
         }
+        report.tablespaces = list_tablespaces(session, stop);
         if (auto finding = find_unreadable_configuration(session, parameters.user, stop)) {
             report.findings.push_back(std::move(*finding));
         }

@@ -10,12 +10,12 @@ namespace holdfast::postgres {
 namespace {
 
 constexpr std::array kTraits{
-    VersionTraits{13, false, nullptr, false, false, false, false, false},
-    VersionTraits{14, false, nullptr, false, false, true, false, false},
-    VersionTraits{15, true, "daticulocale", false, false, true, false, true},
-    VersionTraits{16, true, "daticulocale", true, false, true, true, true},
-    VersionTraits{17, true, "datlocale", true, true, true, true, true},
-    VersionTraits{18, true, "datlocale", true, true, true, true, true},
+    VersionTraits{13, false, nullptr, false, false, false, false, false, false},
+    VersionTraits{14, false, nullptr, false, false, true, false, false, false},
+    VersionTraits{15, true, "daticulocale", false, false, true, false, true, false},
+    VersionTraits{16, true, "daticulocale", true, false, true, true, true, true},
+    VersionTraits{17, true, "datlocale", true, true, true, true, true, true},
+    VersionTraits{18, true, "datlocale", true, true, true, true, true, true},
 };
 
 std::string provider_name(std::string_view letter) {
@@ -318,6 +318,21 @@ const DatabaseInfo* ServerInfo::find_database(std::string_view name) const {
             return database.name == name;
         });
     return found == databases.end() ? nullptr : &*found;
+}
+
+std::map<std::uint32_t, std::string> list_tablespaces(
+    Connection& connection, std::stop_token stop
+) {
+    const QueryResult rows = connection.execute(
+        "SELECT oid, spcname FROM pg_catalog.pg_tablespace"
+        " WHERE spcname NOT IN ('pg_default', 'pg_global')",
+        {.stop = std::move(stop)}
+    );
+    std::map<std::uint32_t, std::string> tablespaces;
+    for (std::size_t i = 0; i < rows.row_count(); ++i) {
+        tablespaces[static_cast<std::uint32_t>(rows.integer(i, "oid"))] = rows.text(i, "spcname");
+    }
+    return tablespaces;
 }
 
 ServerInfo read_server_info(Connection& connection, std::stop_token stop) {

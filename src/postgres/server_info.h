@@ -25,6 +25,8 @@ struct VersionTraits {
     /// Replication commands take options in parentheses, and BASE_BACKUP sends one stream of typed
     /// messages instead of one for each tablespace: 15+
     bool has_option_lists;
+    /// Base backups have tablespaces within the data directory (allow_in_place_tablespaces): 16+
+    bool sends_in_place_tablespaces;
 };
 inline constexpr int kServerMajorMin = 13;
 [[nodiscard]] const VersionTraits& version_traits(int major);
@@ -102,6 +104,10 @@ struct ServerInfo {
     [[nodiscard]] const DatabaseInfo* find_database(std::string_view name) const;
 };
 
+/// Names by OID, without pg_default and pg_global.
+[[nodiscard]] std::map<std::uint32_t, std::string> list_tablespaces(
+    Connection& connection, std::stop_token stop = {}
+);
 /// Reads it over a connection to any database of the server.
 [[nodiscard]] ServerInfo read_server_info(Connection& connection, std::stop_token stop = {});
 /// One database's row; nothing when there is none of that name.

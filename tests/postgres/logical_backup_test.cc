@@ -1,6 +1,5 @@
 #include "postgres/logical_backup.h"
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "postgres/preflight.h"
@@ -10,8 +9,6 @@
 #include <filesystem>
 
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace holdfast::postgres {
 namespace {
@@ -287,39 +284,6 @@ TEST_F(LogicalBackupTest, RefusalsNameTheirCause) {
     EXPECT_EQ(error.kind(), ErrorKind::kServerUnreachable);
 }
 
-/// What openssl makes for this address, in the server's data directory, owned by the server's user.
-void make_certificate(const PostgresServer& server, const std::string& subject_name) {
-    const std::filesystem::path directory = server.data_directory();
-    ProcessSpec spec;
-    spec.program = "/usr/bin/openssl";
-    spec.arguments = {
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=holdfast test",
-        "-addext",
-        "subjectAltName=" + subject_name,
-        "-keyout",
-        (directory / "server.key").string(),
-        "-out",
-        (directory / "server.crt").string()
-    };
-    spec.environment = {{"PATH", "/usr/bin:/bin"}, {"HOME", "/nonexistent"}};
-    const RunResult result = run_process(spec, kMiB, {});
-    ASSERT_TRUE(result.status.ok()) << result.error;
-    struct stat owner{};
-    ASSERT_EQ(stat(directory.c_str(), &owner), 0);
-    for (const char* name : {"server.key", "server.crt"}) {
-        ASSERT_EQ(chown((directory / name).c_str(), owner.st_uid, owner.st_gid), 0);
-        ASSERT_EQ(chmod((directory / name).c_str(), 0600), 0);
-    }
-}
-
 TEST_F(LogicalBackupTest, TlsIsVerifiedWithTheGivenAuthority) {
     if (!std::filesystem::exists("/usr/bin/openssl")) {
         GTEST_SKIP() << "openssl is not installed";
@@ -328,11 +292,8 @@ TEST_F(LogicalBackupTest, TlsIsVerifiedWithTheGivenAuthority) {
     options.tcp = PostgresServerOptions::Tcp::kLoopback;
     options.hba = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
     PostgresServer server{options};
-    make_certificate(server, "IP:127.0.0.1");
     server.sql("postgres", "CREATE ROLE app SUPERUSER LOGIN PASSWORD 'secret'");
-    server.sql("postgres", "ALTER SYSTEM SET ssl = on");
-    server.stop();
-    server.start();
+    const std::string certificate = turn_on_tls(server, "IP:127.0.0.1");
 
     ConnectionParameters parameters;
     parameters.host = "127.0.0.1";
@@ -344,9 +305,7 @@ TEST_F(LogicalBackupTest, TlsIsVerifiedWithTheGivenAuthority) {
         error_of([&] { static_cast<void>(Connection::open(parameters)); }).kind(),
         ErrorKind::kServerTls
     ) << "an unknown authority";
-    const auto certificate = read_file(server.data_directory() / "server.crt", kMiB);
-    ASSERT_TRUE(certificate);
-    parameters.ssl_root_cert = *certificate;  // The text itself, as a registration may hold it.
+    parameters.ssl_root_cert = certificate;  // The text itself, as a registration may hold it.
     EXPECT_TRUE(Connection::open(parameters).uses_tls());
     MemoryStreams streams;
     EXPECT_EQ(run_logical_backup(parameters, {}, tools_, clock_, streams, {}).databases.size(), 1U);

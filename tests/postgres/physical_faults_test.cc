@@ -85,6 +85,13 @@ TEST_F(PhysicalFaultsTest, WhatIsMissingIsSaidBeforeAnythingStarts) {
     EXPECT_EQ(senders.kind(), ErrorKind::kNoFreeWalSender) << senders.log_line();
     EXPECT_THAT(senders.text().recommended_actions.at(0), HasSubstr("max_wal_senders"));
 
+    PostgresServerOptions slots = options();
+    slots.settings = {{"max_replication_slots", "0"}};
+    const PostgresServer taken{slots};
+    const Error slot = refusal(superuser(taken));
+    EXPECT_EQ(slot.kind(), ErrorKind::kNoFreeWalSender) << slot.log_line();
+    EXPECT_THAT(slot.text().recommended_actions.at(0), HasSubstr("max_replication_slots"));
+
     PostgresServerOptions minimal = options();
     minimal.settings = {{"wal_level", "minimal"}, {"max_wal_senders", "0"}};
     const PostgresServer without{minimal};
@@ -95,26 +102,56 @@ TEST_F(PhysicalFaultsTest, WhatIsMissingIsSaidBeforeAnythingStarts) {
     EXPECT_TRUE(streams.streams().empty());
 }
 
+void write_into(const fs::path& path, std::uint32_t block, std::size_t offset, char byte) {
+    std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
+    file.seekp(static_cast<std::streamoff>(block * kPageBytes + offset));
+    file.put(byte);
+}
+
 TEST_F(PhysicalFaultsTest, ADamagedPageIsAWarningThatNamesIt) {
     PostgresServer server{options()};
     fill(server);
     const std::string path{trim(server.sql("postgres", "SELECT pg_relation_filepath('rows')"))};
     server.stop();
-    {
-        std::fstream file{
-            server.data_directory() / path, std::ios::in | std::ios::out | std::ios::binary};
-        file.seekp(5 * static_cast<std::streamoff>(kPageBytes) + 4000);
-        file.put('!');
-    }
+    const fs::path file = server.data_directory() / path;
+    write_into(file, 5, 4000, '!');
+    // The same in a page that says it was written after the backup's start: half a write, as far as
+    // anybody can tell, which the log replaces.
+    constexpr std::size_t kHighByteOfTheLsn = 3;
+    write_into(file, 7, 4000, '!');
+    write_into(file, 7, kHighByteOfTheLsn, '\x7f');
     server.start();
     MemoryStreams streams;
     const PhysicalBackup backup = back_up(server, streams);
     ASSERT_EQ(backup.warnings.size(), 1U);
     EXPECT_THAT(backup.warnings[0], HasSubstr(fmt::format("Block 5 of \"{}\"", path)));
+    EXPECT_EQ(backup.cluster.page_failure_count, 1U);
     EXPECT_EQ(read_cluster_description(streams).page_failures.at(0).path, path);
     // What the server has is what the point has.
     const auto& stored = streams.streams().at("data/" + path).bytes;
     EXPECT_EQ(stored.at(5 * kPageBytes + 4000), std::byte{'!'});
+}
+
+TEST_F(PhysicalFaultsTest, ATablespaceThatTheServerLeavesOutEndsIt) {
+    // PostgreSQL 15 sends none that lies in its own data directory, and says nothing of it.
+    PostgresServer server{options()};
+    server.sql(
+        "postgres", "SET allow_in_place_tablespaces = on; CREATE TABLESPACE inside LOCATION ''"
+    );
+    MemoryStreams streams;
+    const Error error = error_of([&] { (void)back_up(server, streams); });
+    EXPECT_EQ(error.kind(), ErrorKind::kBaseBackupFailed) << error.log_line();
+    EXPECT_THAT(error.what(), HasSubstr("\"inside\""));
+    EXPECT_FALSE(streams.streams().contains("cluster.json"));
+
+    // Where nobody may ask the server which tablespaces it has, the point says so.
+    server.sql("postgres", "CREATE ROLE backup LOGIN REPLICATION");
+    server.set_hba("local all postgres trust\nlocal replication all trust\n");
+    ConnectionParameters plain = superuser(server);
+    plain.user = "backup";
+    MemoryStreams unasked;
+    const PhysicalBackup backup = run_physical_backup(plain, clock_, unasked, {});
+    EXPECT_THAT(backup.notes, ::testing::Contains(HasSubstr("allow_in_place_tablespaces")));
 }
 
 TEST_F(PhysicalFaultsTest, RelationsGoWhileTheyAreRead) {

@@ -4,12 +4,15 @@
 #include "postgres/physical_fixture.h"
 
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 
 namespace holdfast::postgres {
@@ -211,6 +214,49 @@ TEST_F(ClusterRestoreTest, AFullTargetIsSaidAndGoesOnAsADelta) {
 
     (void)restore(streams, {.target = data, .existing = ExistingFiles::kDelta});
     EXPECT_EQ(contents_of(data), restore_to(home / "other"));
+}
+
+TEST_F(ClusterRestoreTest, ADiskThatFillsUpMeanwhileIsSaid) {
+    const OpenDirectory home;
+    const fs::path disk = home / "disk";
+    const StreamSource& streams = point().streams;
+    fs::create_directory(disk);
+    if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=96m,mode=755") != 0) {
+        GTEST_SKIP() << "no filesystem may be mounted here: " << std::strerror(errno);
+    }
+    struct Unmount {
+        const fs::path& disk;
+        ~Unmount() { ::umount2(disk.c_str(), MNT_DETACH); }
+    } const unmount{disk};
+
+    // Somebody else's file takes what was free when the restore began.
+    bool filled = false;
+    const Error error = error_of([&] {
+        (void)restore(
+            streams,
+            {.target = disk / "data", .progress = [&](const ClusterRestoreProgress&) {
+                 std::ofstream other{disk / "other", std::ios::binary};
+                 const std::string block(kMiB, 'x');
+                 while (other.write(block.data(), static_cast<std::streamsize>(block.size()))) {
+                 }
+                 filled = true;
+             }}
+        );
+    });
+    ASSERT_TRUE(filled);
+    EXPECT_EQ(error.kind(), ErrorKind::kRestoreTargetFull) << error.log_line();
+    EXPECT_THAT(error.text().recommended_actions.at(0), HasSubstr("delta"));
+    EXPECT_FALSE(fs::exists(disk / "data" / "global/pg_control"));
+
+    // A smaller disk is refused before anything is written to it.
+    const Error refused = error_of([&] { (void)restore(streams, {.target = disk / "second"}); });
+    EXPECT_EQ(refused.kind(), ErrorKind::kRestoreTargetFull) << refused.log_line();
+    EXPECT_FALSE(fs::exists(disk / "second"));
+
+    fs::remove(disk / "other");
+    (void)restore(streams, {.target = disk / "data", .existing = ExistingFiles::kDelta});
+    const PostgresServer again{disk / "data", options()};
+    EXPECT_EQ(digest(again), point().digest);
 }
 
 TEST_F(ClusterRestoreTest, AWrongByteFromTheSourceIsNamed) {

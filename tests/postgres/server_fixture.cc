@@ -1,10 +1,15 @@
 #include "postgres/server_fixture.h"
 
+#include "base/file.h"
+#include "base/process.h"
 #include "base/text.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace holdfast::postgres {
 
@@ -64,6 +69,42 @@ Error ServerTest::error_of(const std::function<void()>& body) {
     }
     ADD_FAILURE() << "nothing was thrown";
     return Error{ErrorKind::kInternal, "nothing was thrown"};
+}
+
+std::string turn_on_tls(testing::PostgresServer& server, const std::string& subject_name) {
+    const std::filesystem::path directory = server.data_directory();
+    ProcessSpec spec;
+    spec.program = "/usr/bin/openssl";
+    spec.arguments = {
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=holdfast test",
+        "-addext",
+        "subjectAltName=" + subject_name,
+        "-keyout",
+        (directory / "server.key").string(),
+        "-out",
+        (directory / "server.crt").string()
+    };
+    spec.environment = {{"PATH", "/usr/bin:/bin"}, {"HOME", "/nonexistent"}};
+    const RunResult result = run_process(spec, kMiB, {});
+    EXPECT_TRUE(result.status.ok()) << result.error;
+    struct stat owner {};
+    EXPECT_EQ(::stat(directory.c_str(), &owner), 0);
+    for (const char* name : {"server.key", "server.crt"}) {
+        EXPECT_EQ(::chown((directory / name).c_str(), owner.st_uid, owner.st_gid), 0);
+        EXPECT_EQ(::chmod((directory / name).c_str(), 0600), 0);
+    }
+    server.sql("postgres", "ALTER SYSTEM SET ssl = on");
+    server.stop();
+    server.start();
+    return read_file(directory / "server.crt", kMiB).value_or("");
 }
 
 const std::string& rich_schema_sql() {

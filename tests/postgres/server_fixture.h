@@ -40,6 +40,12 @@ protected:
     ClientTools tools_;
 };
 
+/// Makes a certificate for `subject_name` (`IP:127.0.0.1`) with /usr/bin/openssl, restarts the
+/// server with TLS on, and returns the certificate, which is its own authority.
+[[nodiscard]] std::string turn_on_tls(
+    testing::PostgresServer& server, const std::string& subject_name
+);
+
 /// CREATE TABLE and the like with one of everything that a dump must carry.
 [[nodiscard]] const std::string& rich_schema_sql();
 /// A digest of everything in the database that a restore must bring back, one line per object.
