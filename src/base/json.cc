@@ -2,6 +2,8 @@
 
 #include "base/text.h"
 
+#include <set>
+
 #include <fmt/format.h>
 
 template class nlohmann::basic_json<>;
@@ -42,26 +44,129 @@ std::string describe(const Json& value) {
     return "nothing";
 }
 
-}  // namespace
+using Event = Json::parse_event_t;
 
-Json parse_json(std::string_view text, ErrorKind kind, std::string_view what) {
-    try {
-        const auto limit_depth = [](int depth, Json::parse_event_t event, Json&) {
-            const bool opens = event == Json::parse_event_t::object_start ||
-                               event == Json::parse_event_t::array_start;
-            if (opens && depth >= kNestingMax) {
-                throw Error{
-                    ErrorKind::kBadRequest,
-                    fmt::format("The JSON is nested deeper than {} levels.", kNestingMax)
-                };
+void refuse_deep_nesting(int depth, Event event) {
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && depth >= kNestingMax) {
+        throw Error{
+            ErrorKind::kBadRequest,
+            fmt::format("The JSON is nested deeper than {} levels.", kNestingMax)
+        };
+    }
+}
+
+/// The JSON path of the first name that an object has twice. For texts that have one.
+class RepeatedName {
+public:
+    [[nodiscard]] static std::string find(std::string_view text) {
+        RepeatedName search;
+        const Json all =
+            Json::parse(text.begin(), text.end(), [&](int, Event event, const Json& parsed) {
+                search.take(event, parsed);
+                return true;
+            });
+        return all.is_discarded() ? std::string{} : search.found_;
+    }
+
+private:
+    struct Level {
+        bool object = false;
+        std::size_t index = 0;
+        std::string name = {};
+        std::set<std::string> names = {};
+    };
+
+    void take(Event event, const Json& parsed) {
+        switch (event) {
+            case Event::object_start:
+            case Event::array_start:
+                levels_.push_back(Level{.object = event == Event::object_start});
+                break;
+            case Event::key:
+                levels_.back().name = parsed.get<std::string>();
+                if (!levels_.back().names.insert(levels_.back().name).second && found_.empty()) {
+                    found_ = path();
+                }
+                break;
+            case Event::object_end:
+            case Event::array_end:
+                levels_.pop_back();
+                [[fallthrough]];
+            case Event::value:
+                if (!levels_.empty()) {
+                    ++levels_.back().index;
+                }
+                break;
+        }
+    }
+
+    [[nodiscard]] std::string path() const {
+        std::string out;
+        for (const Level& level : levels_) {
+            out += level.object ? (out.empty() ? "" : ".") + level.name
+                                : fmt::format("[{}]", level.index);
+        }
+        return out;
+    }
+
+    std::vector<Level> levels_;
+    std::string found_;
+};
+
+[[noreturn]] void refuse_repeated_name(std::string_view text, ErrorKind kind) {
+    std::string path = RepeatedName::find(text);
+    throw Error{
+        kind,
+        ErrorText{
+            .message = fmt::format("{}: The property is there twice.", path),
+            .target = path,
+            .recommended_actions = {"Say each property once."},
+        }
+    };
+}
+
+/// What every reader of the text would take differently (the first, the last) is not one text.
+Json parse_unique(std::string_view text, ErrorKind kind) {
+    std::vector<std::size_t> names;  // Of the objects that are open.
+    bool repeated = false;
+    Json out =
+        Json::parse(text.begin(), text.end(), [&](int depth, Event event, const Json& parsed) {
+            refuse_deep_nesting(depth, event);
+            if (event == Event::object_start) {
+                names.push_back(0);
+            } else if (event == Event::key) {
+                ++names.back();
+            } else if (event == Event::object_end) {
+                repeated = repeated || names.back() != parsed.size();
+                names.pop_back();
             }
             return true;
-        };
-        return Json::parse(text.begin(), text.end(), limit_depth);
+        });
+    if (repeated) {
+        refuse_repeated_name(text, kind);
+    }
+    return out;
+}
+
+/// What this program wrote has no name twice.
+Json parse_quickly(std::string_view text) {
+    return Json::parse(text.begin(), text.end(), [](int depth, Event event, const Json&) {
+        refuse_deep_nesting(depth, event);
+        return true;
+    });
+}
+
+template <typename Parse>
+Json parse_or_throw(ErrorKind kind, std::string_view what, Parse&& parse) {
+    try {
+        return parse();
     } catch (const Json::exception& fault) {
         std::string reason = fault.what();
-        if (const auto at = reason.find("parse error"); at != std::string::npos) {
-            reason = reason.substr(at);
+        for (const std::string_view start : {"parse error", "number overflow"}) {
+            if (const auto at = reason.find(start); at != std::string::npos) {
+                reason = reason.substr(at);
+            }
         }
         // The library quotes the offending bytes, which need not be UTF-8.
         for (char& c : reason) {
@@ -79,8 +184,16 @@ Json parse_json(std::string_view text, ErrorKind kind, std::string_view what) {
     }
 }
 
+}  // namespace
+
+Json parse_json(std::string_view text, ErrorKind kind, std::string_view what) {
+    return parse_or_throw(kind, what, [&] { return parse_unique(text, kind); });
+}
+
 Json parse_own_json(std::string_view text) {
-    return parse_json(text, ErrorKind::kInternal, "A stored document");
+    return parse_or_throw(ErrorKind::kInternal, "A stored document", [&] {
+        return parse_quickly(text);
+    });
 }
 
 const Json* find_member(const Json& object, std::string_view name) {

@@ -20,8 +20,8 @@ namespace holdfast {
 /// Objects keep their keys sorted, which is also how az prints them.
 using Json = nlohmann::json;
 
-/// Parses `text`; throws `kind` with line and column of the fault. Refuses nesting deeper than 64
-/// levels, duplicate keys are resolved to the last one.
+/// Parses `text`; throws `kind` with line and column of the fault, or with the path of a name that
+/// an object has twice. Refuses nesting deeper than 64 levels, and numbers beyond a double.
 [[nodiscard]] Json parse_json(std::string_view text, ErrorKind kind, std::string_view what);
 
 /// Parses what this program wrote itself (catalog rows): a fault is kInternal.
