@@ -48,7 +48,6 @@ def main():
         form_head = "Content-Type: application/x-www-form-urlencoded\n"
         load = Load(holdfast, directory)
         context = ssl.create_default_context(cafile=os.path.join(holdfast.state, "tls", "ca.pem"))
-        # The first login of a server makes its signing key; that is not what is asked here.
         with urllib.request.urlopen(holdfast.url + "/adfs/oauth2/token", form.encode(), context=context) as answer:
             head = f"Authorization: Bearer {json.load(answer)['access_token']}\n"
         load.run("logins with a client secret", "/adfs/oauth2/token", form_head, form, connections=20, rate=50, requests=50 * seconds)

@@ -336,6 +336,7 @@ struct Server::Graph {
                .access_log = &access_log,
                .metrics = &metrics}
           } {
+        identity.keys.prepare();  // Not while the first to log in waits for it.
         engine.start();
         courier.start();
         audit_watch.start();

@@ -106,6 +106,32 @@ TEST_F(ServerTest, first_start_makes_what_later_ones_find) {
     EXPECT_EQ(get(again, kSubscriptions).status, 401);
 }
 
+/// Nobody has logged in yet, and nobody who does waits for a key to be made.
+TEST_F(ServerTest, the_key_that_signs_tokens_is_made_at_the_first_start) {
+    const auto keys = [&] {
+        std::vector<std::string> ids;
+        const auto catalog =
+            catalog::open_sqlite_catalog(config.state.directory / "catalog.db", clock);
+        for (const auto& record : catalog->list<catalog::SigningKeyRecord>()) {
+            ids.push_back(record.id);
+        }
+        return ids;
+    };
+    {
+        const Server server{config, clock};
+    }
+    const std::vector<std::string> made = keys();
+    EXPECT_EQ(made.size(), 1U);
+    {
+        const Server again{config, clock};
+        HttpsClient client{again.port(), *read_file(again.ca_file(), 100000)};
+        const Json published = client.request("GET", "/adfs/keys").json();
+        ASSERT_EQ(published["keys"].size(), 1U);
+        EXPECT_EQ(published["keys"][0]["kid"], made.at(0));
+    }
+    EXPECT_EQ(keys(), made);
+}
+
 TEST_F(ServerTest, keeps_the_token_nowhere) {
     std::string token;
     {

@@ -58,19 +58,32 @@ std::shared_ptr<const KeyRing::Signer> KeyRing::signer() {
     }
     std::vector<SigningKeyRecord> records;
     catalog_.read([&](const catalog::View& view) { records = newest_first(view); });
-    if (records.empty()) {
+    auto opened = records.empty() ? nullptr : open(records.front());
+    if (!opened) {
         (void)rotate(OldKeys::kVerify);
         return signer();
     }
-    const SigningKeyRecord& newest = records.front();
-    const Bytes sealed = from_base64(newest.sealed).value_or(Bytes{});
-    auto opened = std::make_shared<const Signer>(Signer{
-        newest.id,
-        SigningKey::from_private_jwk(open_small(sealing_key_, context_of(newest.id), sealed))
-    });
     const std::lock_guard lock{mutex_};
     signer_ = std::move(opened);
     return signer_;
+}
+
+std::shared_ptr<const KeyRing::Signer> KeyRing::open(const SigningKeyRecord& record) const {
+    const Bytes sealed = from_base64(record.sealed).value_or(Bytes{});
+    try {
+        return std::make_shared<const Signer>(Signer{
+            record.id,
+            SigningKey::from_private_jwk(open_small(sealing_key_, context_of(record.id), sealed))
+        });
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kKeyWrong) {
+            throw;
+        }
+        // A catalog that came back from its vaults under another key file: what that one sealed is
+        // lost. Tokens that it signed stay good, its public half is no secret.
+        log_warning("token signing key replaced: it cannot be opened", {{"id", record.id}});
+        return nullptr;
+    }
 }
 
 std::shared_ptr<const VerificationKey> KeyRing::find(const std::string& id) {

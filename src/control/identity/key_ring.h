@@ -26,7 +26,9 @@ public:
     /// `sealing_key`: 32 bytes, used for nothing else.
     KeyRing(catalog::Catalog& catalog, Secret sealing_key, Clock& clock);
 
-    /// Makes the first key when there is none.
+    /// Makes the first key when there is none, which takes a third of a second, so that it is there
+    /// before anybody waits for a token. Everything else would do the same when it needs one.
+    void prepare() { (void)signer(); }
     [[nodiscard]] std::string sign(const Json& claims, std::string_view type);
     /// The key that a token names in its header, or nullptr when it is none of these.
     [[nodiscard]] std::shared_ptr<const VerificationKey> key_named_by(const Json& header);
@@ -49,6 +51,8 @@ private:
         SigningKey key;
     };
     [[nodiscard]] std::shared_ptr<const Signer> signer();
+    /// Null when it was sealed under another key.
+    [[nodiscard]] std::shared_ptr<const Signer> open(const catalog::SigningKeyRecord& record) const;
     [[nodiscard]] std::shared_ptr<const VerificationKey> find(const std::string& id);
 
     catalog::Catalog& catalog_;
