@@ -1,9 +1,11 @@
 #include "postgres/cluster_restore.h"
 
 #include "base/crc32c.h"
+#include "base/direct_io.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "base/zeros.h"
 #include "postgres/backup_manifest.h"
 #include "postgres/cluster_layout.h"
 #include "postgres/cluster_settings.h"
@@ -35,7 +37,7 @@ constexpr std::size_t kWorkersMax = 16;
 constexpr std::size_t kQueueMax = 256;
 constexpr std::size_t kReadBytes = kMiB;
 constexpr mode_t kWalMode = 0600;
-/// Below this, space is as well had by writing.
+/// Below this, space is as well had by writing, and written through the page cache.
 constexpr std::uint64_t kPreSizeBytesMin = 128 * kKiB;
 
 struct FileTask {
@@ -106,11 +108,19 @@ private:
                 throw_target_errno("make", path_, EEXIST);
             }
         }
-        if (size > existing_ && size >= kPreSizeBytesMin &&
-            ::fallocate(fd.get(), 0, 0, static_cast<off_t>(size)) != 0 && errno != EOPNOTSUPP) {
+        pre_sized_ = size > existing_ && size >= kPreSizeBytesMin && make_room(fd.get(), size);
+        return fd;
+    }
+
+    /// Whether the file has its size now, zeros where nothing was before.
+    bool make_room(int fd, std::uint64_t size) const {
+        if (::fallocate(fd, 0, 0, static_cast<off_t>(size)) == 0) {
+            return true;
+        }
+        if (errno != EOPNOTSUPP) {
             throw_target_errno("make room for", path_, errno);
         }
-        return fd;
+        return false;
     }
 
     /// One piece of the stream, or one buffer.
@@ -124,17 +134,15 @@ private:
             }
         }
         const std::size_t wanted = piece > 0 ? piece : kReadBytes;
-        if (buffer_.size() < wanted) {
-            buffer_.resize(wanted);
-        }
-        const std::size_t count = reader_->read(MutableByteSpan{buffer_}.first(wanted));
+        const MutableByteSpan room = buffer_.reserve(wanted);
+        const std::size_t count = reader_->read(room);
         if (count == 0) {
             throw Error{
                 ErrorKind::kVaultCorrupt,
                 fmt::format("{} ends after {} of {} bytes.", path_.string(), position_, size)
             };
         }
-        const ByteSpan got = ByteSpan{buffer_}.first(count);
+        const ByteSpan got = room.first(count);
         if (piece == 0 && position_ + count <= existing_) {
             read_existing(fd, count);
             if (std::equal(got.begin(), got.end(), have_.begin(), have_.end())) {
@@ -173,16 +181,12 @@ private:
         }
     }
 
-    void write(int fd, ByteSpan bytes_to_write) const {
-        off_t at = static_cast<off_t>(position_);
-        while (!bytes_to_write.empty()) {
-            const ssize_t put = ::pwrite(fd, bytes_to_write.data(), bytes_to_write.size(), at);
-            if (put < 0 && errno != EINTR) {
-                throw_target_errno("write", path_, errno);
-            }
-            const std::size_t done = static_cast<std::size_t>(std::max<ssize_t>(put, 0));
-            at += static_cast<off_t>(done);
-            bytes_to_write = bytes_to_write.subspan(done);
+    void write(int fd, ByteSpan got) const {
+        if (pre_sized_ && position_ >= existing_ && is_zero(got)) {
+            return;
+        }
+        if (const int error = write_past_cache(fd, got, position_)) {
+            throw_target_errno("write", path_, error);
         }
     }
 
@@ -208,8 +212,9 @@ private:
     std::unique_ptr<StreamReader> reader_;
     std::uint64_t position_ = 0;
     std::uint64_t existing_ = 0;  ///< Bytes of an older file that may be kept.
+    bool pre_sized_ = false;
     std::uint32_t crc_ = 0;
-    Bytes buffer_;
+    AlignedBuffer buffer_;
     Bytes have_;
 };
 

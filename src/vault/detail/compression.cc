@@ -6,13 +6,8 @@
 
 namespace holdfast::vault {
 
-MutableByteSpan Buffer::reserve(std::size_t size) {
-    if (size > capacity_) {
-        bytes_ = std::make_unique_for_overwrite<std::byte[]>(size);
-        capacity_ = size;
-    }
-    return {bytes_.get(), size};
-}
+/// Random bytes in a page of PostgreSQL's still have the page around them: a little over 1/64.
+constexpr std::size_t kWorthShare = 64;
 
 void Compressor::Free::operator()(ZSTD_CCtx_s* context) const noexcept {
     ZSTD_freeCCtx(context);
@@ -28,8 +23,8 @@ Compressor::Compressor(int level) : context_{ZSTD_createCCtx()} {
 
 ByteSpan Compressor::compress(ByteSpan plain, Buffer& scratch) {
     // Whatever does not fit did not save enough, so that room is all zstd gets.
-    const std::size_t worth = plain.size() - plain.size() / 32;
-    if (plain.size() < 32) {
+    const std::size_t worth = plain.size() - plain.size() / kWorthShare;
+    if (plain.size() < kWorthShare) {
         return {};
     }
     const MutableByteSpan out = scratch.reserve(worth);

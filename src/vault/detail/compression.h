@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/direct_io.h"
 
 #include <cstddef>
 #include <memory>
@@ -10,25 +11,14 @@ struct ZSTD_DCtx_s;
 
 namespace holdfast::vault {
 
-/// Memory for one chunk, used again and again: never shrinks, never cleared.
-class Buffer {
-public:
-    /// Grows to at least `size` bytes of capacity; the contents are lost when it has to grow.
-    MutableByteSpan reserve(std::size_t size);
-    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-    [[nodiscard]] std::byte* data() noexcept { return bytes_.get(); }
-    [[nodiscard]] const std::byte* data() const noexcept { return bytes_.get(); }
-
-private:
-    std::unique_ptr<std::byte[]> bytes_;
-    std::size_t capacity_ = 0;
-};
+/// Memory for one chunk or one pack.
+using Buffer = AlignedBuffer;
 
 /// One zstd context each way. Not for use from two threads at once.
 class Compressor {
 public:
     explicit Compressor(int level);
-    /// The compressed form in `scratch`, or an empty span when it would not save at least 1/32.
+    /// The compressed form in `scratch`, or an empty span when it would not save at least 1/64.
     [[nodiscard]] ByteSpan compress(ByteSpan plain, Buffer& scratch);
 
 private:

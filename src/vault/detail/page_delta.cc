@@ -39,12 +39,6 @@ void xor_into(std::byte* to, const std::byte* with, std::size_t size) noexcept {
 
 }  // namespace
 
-bool is_zero(ByteSpan bytes) noexcept {
-    // Equal to itself one byte on, and zero at the front.
-    return bytes.empty() || (bytes[0] == std::byte{0} &&
-                             std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
-}
-
 ByteSpan make_page_delta(ByteSpan base, ByteSpan extent, Buffer& out) {
     const std::size_t pages = page_count(extent.size());
     const std::size_t head = head_bytes(pages);

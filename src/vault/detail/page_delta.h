@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/zeros.h"
 #include "vault/detail/compression.h"
 
 #include <optional>
@@ -11,8 +12,6 @@
 // zeros, which cost nothing (docs/decisions/0015).
 
 namespace holdfast::vault {
-
-[[nodiscard]] bool is_zero(ByteSpan bytes) noexcept;
 
 /// The delta that makes `extent` of `base`, in `out`. A base of another length counts as if it were
 /// cut or filled up with zeros.

@@ -1,5 +1,6 @@
 #include "vault/object_store/local_store.h"
 
+#include "base/direct_io.h"
 #include "vault/object_store/checks.h"
 
 #include <cerrno>
@@ -39,21 +40,14 @@ std::uint64_t size_of(int fd, const std::string& name) {
 }
 
 Bytes read_range(int fd, const ObjectKey& key, std::uint64_t offset, std::uint64_t length) {
+    thread_local AlignedBuffer scratch;
     Bytes out(length);
-    std::size_t done = 0;
-    while (done < out.size()) {
-        const ssize_t got =
-            ::pread(fd, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
-        if (got < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            throw_errno("read", key.text(), errno);
-        }
-        if (got == 0) {
-            throw_short_object(key, offset + length, offset + done);
-        }
-        done += static_cast<std::size_t>(got);
+    const std::int64_t got = read_past_cache(fd, out, offset, scratch);
+    if (got < 0) {
+        throw_errno("read", key.text(), static_cast<int>(-got));
+    }
+    if (static_cast<std::uint64_t>(got) < length) {
+        throw_short_object(key, offset + length, offset + static_cast<std::uint64_t>(got));
     }
     return out;
 }
@@ -111,7 +105,9 @@ PutOutcome LocalStore::put_new(const ObjectKey& key, ByteSpan data, std::stop_to
         return PutOutcome::kAlreadyExists;
     }
     const TemporaryFile temporary{root_ / kTemporaryName, to_hex(random_array<12>())};
-    write_all(temporary.fd(), data, key.text());
+    if (const int error = write_past_cache(temporary.fd(), data, 0)) {
+        throw_errno("write", key.text(), error);
+    }
     sync_or_poison(temporary.fd(), key.text());
     make_parents(key.text());
     if (::link(temporary.path().c_str(), path.c_str()) != 0) {
