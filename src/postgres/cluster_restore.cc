@@ -357,7 +357,8 @@ private:
     }
 
     [[nodiscard]] std::size_t worker_count() const {
-        const std::size_t machine = std::max(1U, std::thread::hardware_concurrency());
+        // Twice: every other one may wait for a disk.
+        const std::size_t machine = 2 * std::max(1U, std::thread::hardware_concurrency());
         return std::min(options_.workers == 0 ? machine : options_.workers, kWorkersMax);
     }
 

@@ -53,7 +53,7 @@ struct RestoreClusterOptions {
     std::vector<TablespaceMapping> tablespaces = {};
     ExistingFiles existing = ExistingFiles::kRefuse;
     Durability durability = Durability::kDurable;
-    std::size_t workers = 0;  ///< 0: as many as the machine has processors, at most 16.
+    std::size_t workers = 0;  ///< 0: two for each of the machine's processors, at most 16.
     /// Empty: the server starts at the state of the backup's end. Else it goes on from there with
     /// the log that this command fetches (`%f`, `%p`), up to the log's end, on a new timeline.
     std::string restore_command = {};

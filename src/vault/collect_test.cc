@@ -4,9 +4,9 @@
 #include "vault/session_owner.h"
 #include "vault/testing/vault_testing.h"
 
-#include <gtest/gtest.h>
-
 #include <random>
+
+#include <gtest/gtest.h>
 
 namespace holdfast::vault {
 namespace {
@@ -109,9 +109,8 @@ TEST(Collect, KeepsEverythingOfManyPointsAfterRandomRemovals) {
     while (points.size() > 1) {
         const std::size_t removals = 1 + random() % 6;
         for (std::size_t i = 0; i < removals && points.size() > 1; ++i) {
-            const auto victim = std::next(
-                points.begin(), static_cast<std::ptrdiff_t>(random() % points.size())
-            );
+            const auto victim =
+                std::next(points.begin(), static_cast<std::ptrdiff_t>(random() % points.size()));
             vault.repository->remove_point(victim->first, "{}", {});
             points.erase(victim);
         }
@@ -264,10 +263,19 @@ TEST(Collect, RemovesNothingWhenAnythingIsUnclear) {
     }
 }
 
+/// Each stream fills a pack of its own, wherever the chunker would cut.
+Streams many_packs() {
+    Streams streams;
+    for (std::uint64_t i = 0; i < 10; ++i) {
+        streams.emplace(fmt::format("stream-{}", i), pseudo_random_bytes(256 * kKiB, i));
+    }
+    return streams;
+}
+
 // Every check goes on where the last one stopped, whoever made it.
 TEST(BudgetedCheck, GetsThroughAllPacksOneAfterTheOther) {
     Vault vault;
-    write_point(*vault.repository, {{"a", pseudo_random_bytes(3 * kMiB, 1)}});
+    write_point(*vault.repository, many_packs());
     const std::uint64_t packs = vault.count("packs/");
     std::uint64_t read = 0;
     std::uint64_t never = packs;
@@ -280,9 +288,10 @@ TEST(BudgetedCheck, GetsThroughAllPacksOneAfterTheOther) {
         EXPECT_GT(report.pack_read_count, 0U);
         EXPECT_LT(report.pack_read_count, packs);
         read += report.pack_read_count;
-        EXPECT_EQ(report.pack_never_read_count, never > report.pack_read_count
-                                                    ? never - report.pack_read_count
-                                                    : 0U);
+        EXPECT_EQ(
+            report.pack_never_read_count,
+            never > report.pack_read_count ? never - report.pack_read_count : 0U
+        );
         never = report.pack_never_read_count;
         EXPECT_EQ(vault.count("verified/"), 1U);
     }
@@ -296,16 +305,25 @@ TEST(BudgetedCheck, GetsThroughAllPacksOneAfterTheOther) {
 
 TEST(BudgetedCheck, DamageIsFoundWhenItsTurnComesAndIsNotForgotten) {
     Vault vault;
-    const Streams data{{"a", pseudo_random_bytes(2 * kMiB, 1)}};
+    const Streams data = many_packs();
     const auto id = write_point(*vault.repository, data).id;
     EXPECT_TRUE(vault.repository->check({.read_data_percent = 100}, {}).sound());
-    std::optional<ObjectKey> victim;
+    std::optional<ObjectKey> victim;  // Not the pack of the nodes, which is small.
     vault.store.list(
-        "packs/", [&](const ObjectInfo& info) { return victim = info.key, false; }, {}
+        "packs/",
+        [&](const ObjectInfo& info) {
+            if (info.size_bytes > 200 * kKiB) {
+                victim = info.key;
+            }
+            return true;
+        },
+        {}
     );
-    vault.store.flip_byte(*victim, 5000);
+    ASSERT_TRUE(victim.has_value());
+    ASSERT_TRUE(vault.store.flip_byte(*victim, 5000));
     bool found = false;
     for (int turn = 0; turn < 20 && !found; ++turn) {
+        vault.clock.advance(std::chrono::hours{1});
         const auto report = vault.repository->check({.budget = {.percent = 10}}, {});
         found = !report.sound();
         if (found) {

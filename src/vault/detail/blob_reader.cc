@@ -209,6 +209,28 @@ std::optional<BlobLocation> BlobReader::locate(const ChunkId& id, std::stop_toke
 }
 
 Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
+    Bytes plain;
+    fetch(
+        type,
+        id,
+        [&plain](std::size_t size) {
+            plain.resize(size);
+            return MutableByteSpan{plain};
+        },
+        stop
+    );
+    return plain;
+}
+
+void BlobReader::read_to(
+    BlobType type, const ChunkId& id, MutableByteSpan out, const std::stop_token& stop
+) {
+    fetch(type, id, [out](std::size_t) { return out; }, stop);
+}
+
+void BlobReader::fetch(
+    BlobType type, const ChunkId& id, const Room& room, const std::stop_token& stop
+) {
     const auto location = locate(id, stop);
     if (!location) {
         throw Error{
@@ -226,7 +248,7 @@ Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
         };
     }
     try {
-        return read_at(*location, type, id, stop);
+        fetch_at(*location, type, id, room, stop);
     } catch (const Error& error) {
         if (error.kind() != ErrorKind::kVaultCorrupt) {
             throw;
@@ -234,15 +256,16 @@ Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
         if (store_.size(pack_key(location->pack), stop)) {
             index_.distrust(location->pack);
         }
-        return read_elsewhere(*location, type, id, error, stop);
+        fetch_elsewhere(*location, type, id, room, error, stop);
     }
 }
 
 /// The pack is damaged, or the collector moved what was in it since the index was read.
-Bytes BlobReader::read_elsewhere(
+void BlobReader::fetch_elsewhere(
     const BlobLocation& tried,
     BlobType type,
     const ChunkId& id,
+    const Room& room,
     const Error& first,
     const std::stop_token& stop
 ) {
@@ -255,11 +278,11 @@ Bytes BlobReader::read_elsewhere(
     if (!other || other->pack == tried.pack) {
         throw Error{first};
     }
-    return read_at(*other, type, id, stop);
+    fetch_at(*other, type, id, room, stop);
 }
 
-Bytes BlobReader::read_extent(
-    const Extent& extent, std::uint64_t plain_bytes, std::stop_token stop
+void BlobReader::read_extent_to(
+    const Extent& extent, MutableByteSpan out, const std::stop_token& stop
 ) {
     const auto refuse = [&extent](std::string_view problem) {
         throw Error{
@@ -271,29 +294,61 @@ Bytes BlobReader::read_extent(
         };
     };
     if (!extent.base) {
-        return Bytes(plain_bytes);
+        std::fill(out.begin(), out.end(), std::byte{0});
+        return;
     }
-    Bytes bytes = read(BlobType::kExtent, *extent.base, stop);
     if (!extent.delta) {
-        if (bytes.size() != plain_bytes) {
-            refuse("has not the size that its manifest says");
-        }
-        return bytes;
+        read_to(BlobType::kExtent, *extent.base, out, stop);
+        return;
     }
-    bytes.resize(plain_bytes);
-    if (!apply_page_delta(read(BlobType::kPageDelta, *extent.delta, stop), bytes)) {
+    Bytes other;  // A base of another length than the extent.
+    fetch(
+        BlobType::kExtent,
+        *extent.base,
+        [&](std::size_t size) {
+            other.resize(size == out.size() ? 0 : size);
+            return size == out.size() ? out : MutableByteSpan{other};
+        },
+        stop
+    );
+    if (!other.empty()) {
+        const std::size_t kept = std::min(other.size(), out.size());
+        std::copy_n(other.begin(), kept, out.begin());
+        std::fill(out.begin() + static_cast<std::ptrdiff_t>(kept), out.end(), std::byte{0});
+    }
+    if (!apply_page_delta(read(BlobType::kPageDelta, *extent.delta, stop), out)) {
         refuse("has a page delta that does not fit it");
     }
     auto opener = take_opener();
-    if (chunk_id(opener->id_hash, BlobType::kExtent, bytes) != extent.digest) {
+    if (chunk_id(opener->id_hash, BlobType::kExtent, out) != extent.digest) {
         refuse("is not what was backed up, although everything stored of it is sound");
     }
     give_back(std::move(opener));
-    return bytes;
 }
 
 Bytes BlobReader::read_at(
     const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
+) {
+    Bytes plain;
+    fetch_at(
+        location,
+        type,
+        id,
+        [&plain](std::size_t size) {
+            plain.resize(size);
+            return MutableByteSpan{plain};
+        },
+        stop
+    );
+    return plain;
+}
+
+void BlobReader::fetch_at(
+    const BlobLocation& location,
+    BlobType type,
+    const ChunkId& id,
+    const Room& room,
+    const std::stop_token& stop
 ) {
     const ObjectKey key = pack_key(location.pack);
     const ObjectHeaderBytes header_bytes = pack_header(key, location.pack, stop);
@@ -307,7 +362,18 @@ Bytes BlobReader::read_at(
         );
     }
     auto opener = take_opener();
-    Bytes plain(frame->plain_bytes);
+    const MutableByteSpan plain = room(frame->plain_bytes);
+    if (plain.size() != frame->plain_bytes) {
+        throw_corrupt(
+            key,
+            fmt::format(
+                "the blob at offset {} has {} bytes where the recovery point has {}.",
+                location.offset,
+                frame->plain_bytes,
+                plain.size()
+            )
+        );
+    }
     const bool sound = open_frame(
         opener->aead,
         opener->decompressor,
@@ -323,7 +389,6 @@ Bytes BlobReader::read_at(
         throw_corrupt(key, fmt::format("the blob at offset {} is not authentic.", location.offset));
     }
     give_back(std::move(opener));
-    return plain;
 }
 
 }  // namespace holdfast::vault

@@ -6,6 +6,7 @@
 #include "vault/detail/sealed.h"
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -27,10 +28,14 @@ public:
     /// blob when no pack has it (the index is brought up to date first, from the packs' footers if
     /// need be).
     [[nodiscard]] Bytes read(BlobType type, const ChunkId& id, std::stop_token stop);
-    /// The bytes of an extent: base, delta, proved by its digest. Throws kVaultCorrupt.
-    [[nodiscard]] Bytes read_extent(
-        const Extent& extent, std::uint64_t plain_bytes, std::stop_token stop
+    /// The same, where it is wanted. Throws kVaultCorrupt, too, when the blob is not as long as
+    /// `out`, which then holds anything.
+    void read_to(
+        BlobType type, const ChunkId& id, MutableByteSpan out, const std::stop_token& stop
     );
+    /// The bytes of an extent: base, delta, proved by its digest. Throws kVaultCorrupt; `out` then
+    /// holds anything.
+    void read_extent_to(const Extent& extent, MutableByteSpan out, const std::stop_token& stop);
     /// The same from one place, however good or bad the pack is known to be. Throws kVaultCorrupt.
     [[nodiscard]] Bytes read_at(
         const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
@@ -39,6 +44,8 @@ public:
     [[nodiscard]] std::optional<BlobLocation> locate(const ChunkId& id, std::stop_token stop);
 
 private:
+    /// Memory for that many bytes of plaintext; of another size when that many are not wanted.
+    using Room = std::function<MutableByteSpan(std::size_t plain_bytes)>;
     struct Opener;
     struct PackHeader {
         Sha256 pack{};
@@ -51,10 +58,19 @@ private:
     };
     [[nodiscard]] std::unique_ptr<Opener> take_opener();
     void give_back(std::unique_ptr<Opener> opener);
-    [[nodiscard]] Bytes read_elsewhere(
+    void fetch(BlobType type, const ChunkId& id, const Room& room, const std::stop_token& stop);
+    void fetch_at(
+        const BlobLocation& location,
+        BlobType type,
+        const ChunkId& id,
+        const Room& room,
+        const std::stop_token& stop
+    );
+    void fetch_elsewhere(
         const BlobLocation& tried,
         BlobType type,
         const ChunkId& id,
+        const Room& room,
         const Error& first,
         const std::stop_token& stop
     );

@@ -456,6 +456,27 @@ void walk_directory(
     }
 }
 
+std::optional<format::DirectoryNode> find_directory_leaf(
+    const NodeSource& source, const std::optional<ContentRef>& root, std::string_view name
+) {
+    if (!root) {
+        return std::nullopt;
+    }
+    auto node = fetch_directory_node(source, root->id, root->level);
+    for (std::uint32_t level = root->level; level > 0; --level) {
+        const auto& children = node.children();
+        const auto after =
+            std::upper_bound(children.begin(), children.end(), name, [](auto a, const auto& child) {
+                return a < child.first_name();
+            });
+        if (after == children.begin()) {
+            return std::nullopt;
+        }
+        node = fetch_directory_node(source, *parse_chunk_id(std::prev(after)->id()), level - 1);
+    }
+    return node;
+}
+
 void walk_everything(
     const NodeSource& source,
     const std::optional<ContentRef>& root,

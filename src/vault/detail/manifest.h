@@ -102,6 +102,11 @@ void walk_directory(
     const std::function<bool(const format::StreamEntry&)>& visit
 );
 
+/// The node of level 0 that has the stream of this name, if any node has it.
+[[nodiscard]] std::optional<format::DirectoryNode> find_directory_leaf(
+    const NodeSource& source, const std::optional<ContentRef>& root, std::string_view name
+);
+
 /// Called for every node below a root, with its id, before its children; false skips what is below.
 using NodeVisitor = std::function<bool(BlobType type, const ChunkId& id)>;
 /// Visits everything a point consists of: directory nodes, tree nodes, lists of extents, data

@@ -5,8 +5,8 @@
 #include "vault/detail/page_delta.h"
 
 #include <algorithm>
-#include <cstring>
 #include <condition_variable>
+#include <cstring>
 
 namespace holdfast::vault {
 
@@ -15,6 +15,8 @@ namespace {
 /// Read ahead of one stream: enough chunks to keep the workers busy, bounded in bytes.
 constexpr std::size_t kAheadChunksMax = 8;
 constexpr std::uint64_t kAheadBytesMax = 8 * kMiB;
+/// Of the directory, kept parsed.
+constexpr std::size_t kLeavesMax = 8;
 
 StreamSummary summary_of(const format::StreamEntry& entry) {
     StreamSummary out{
@@ -64,6 +66,19 @@ private:
     std::optional<ExtentListWalker> extents_;
 };
 
+void fetch_piece(
+    Engine& engine, const Piece& piece, MutableByteSpan out, const std::stop_token& stop
+) {
+    if (stop.stop_requested()) {
+        throw_cancelled();
+    }
+    if (piece.extent) {
+        engine.blobs.read_extent_to(*piece.extent, out, stop);
+    } else {
+        engine.blobs.read_to(BlobType::kDataChunk, piece.chunk, out, stop);
+    }
+}
+
 /// One piece on its way. The pool's thread fills it, the reader's thread waits for it.
 class Fetch {
 public:
@@ -71,22 +86,8 @@ public:
         Bytes bytes;
         std::exception_ptr failure;
         try {
-            if (stop.stop_requested()) {
-                throw_cancelled();
-            }
-            bytes = piece.extent
-                        ? engine.blobs.read_extent(*piece.extent, piece.plain_bytes, stop)
-                        : engine.blobs.read(BlobType::kDataChunk, piece.chunk, stop);
-            if (bytes.size() != piece.plain_bytes) {
-                throw Error{
-                    ErrorKind::kVaultCorrupt,
-                    ErrorText{
-                        .message = "A chunk of a recovery point has not the size that its "
-                                   "manifest says.",
-                        .target = to_hex(piece.chunk),
-                    }
-                };
-            }
+            bytes.resize(piece.plain_bytes);
+            fetch_piece(engine, piece, bytes, stop);
         } catch (...) {  // lint-allow: thrown again where the chunk is wanted.
             failure = std::current_exception();
         }
@@ -125,25 +126,41 @@ public:
         ThreadPool& pool,
         const NodeSource& nodes,
         const format::StreamEntry& entry,
+        std::shared_ptr<std::atomic<std::size_t>> open_streams,
         std::stop_token stop
     )
         : engine_{engine},
           pool_{pool},
+          open_streams_{std::move(open_streams)},
           size_bytes_{entry.size_bytes()},
           outer_stop_{std::move(stop), [this] { stop_.request_stop(); }},
           walker_{nodes, entry},
-          current_{to_bytes(entry.inline_content())} {}
+          current_{to_bytes(entry.inline_content())} {
+        ++*open_streams_;
+    }
 
     /// Fetches still queued see the stop and do nothing; they share what they touch.
-    ~StreamReaderImpl() override { stop_.request_stop(); }
+    ~StreamReaderImpl() override {
+        stop_.request_stop();
+        --*open_streams_;
+    }
+    StreamReaderImpl(const StreamReaderImpl&) = delete;
+    StreamReaderImpl& operator=(const StreamReaderImpl&) = delete;
 
     [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return size_bytes_; }
 
     std::size_t read(MutableByteSpan out) override {
         std::size_t done = 0;
         while (done < out.size()) {
-            if (at_ == current_.size() && !load_piece()) {
-                break;
+            if (at_ == current_.size()) {
+                if (!find_piece()) {
+                    break;
+                }
+                if (const std::size_t size = read_piece(out.subspan(done))) {
+                    done += size;
+                    continue;
+                }
+                load_piece();
             }
             const std::size_t size = std::min(out.size() - done, current_.size() - at_);
             std::copy_n(current_.data() + at_, size, out.data() + done);
@@ -204,9 +221,8 @@ private:
         if (!id_hash_) {
             id_hash_.emplace(engine_.keys.chunk_id_hash().clone());
         }
-        return piece.extent
-                   ? chunk_id(*id_hash_, BlobType::kExtent, have) == piece.extent->digest
-                   : chunk_id(*id_hash_, BlobType::kDataChunk, have) == piece.chunk;
+        return piece.extent ? chunk_id(*id_hash_, BlobType::kExtent, have) == piece.extent->digest
+                            : chunk_id(*id_hash_, BlobType::kDataChunk, have) == piece.chunk;
     }
 
     void require_whole() const {
@@ -237,16 +253,32 @@ private:
         ahead_.pop_front();
     }
 
-    bool load_piece() {
+    /// Makes the next piece known, if there is one.
+    bool find_piece() {
         if (stop_.stop_requested()) {
             throw_cancelled();
         }
         at_ = 0;
         current_.clear();
         look_ahead(1);
-        if (ahead_.empty()) {
-            return false;
+        return !ahead_.empty();
+    }
+
+    /// Straight to where it is wanted, if it fits there and is not on its way already. Returns its
+    /// length, or 0.
+    std::size_t read_piece(MutableByteSpan out) {
+        const Ahead front = ahead_.front();
+        if (front.fetch || front.piece.plain_bytes > out.size()) {
+            return 0;
         }
+        ++differing_;
+        drop_front();
+        fetch_ahead();
+        fetch_piece(engine_, front.piece, out.first(front.piece.plain_bytes), stop_.get_token());
+        return front.piece.plain_bytes;
+    }
+
+    void load_piece() {
         ++differing_;
         const Ahead front = ahead_.front();
         drop_front();
@@ -254,17 +286,19 @@ private:
         if (front.fetch) {
             current_ = front.fetch->wait(stop_.get_token());
         } else {
-            // The first piece, often the only one: not worth another thread.
-            Fetch here;
-            here.run(engine_, front.piece, stop_.get_token());
-            current_ = here.wait(stop_.get_token());
+            current_.resize(front.piece.plain_bytes);
+            fetch_piece(engine_, front.piece, current_, stop_.get_token());
         }
-        return true;
     }
 
     /// Who compares may not want what comes next; the more pieces differed in a row, the likelier.
+    /// Where nothing has to be waited for, reading ahead only spreads the work over the processors,
+    /// which streams read at the same time do too, and better: in their own memory.
     [[nodiscard]] std::size_t fetches_worthwhile() const {
         constexpr std::uint64_t kDoublings = 3;
+        if (*open_streams_ >= engine_.worker_count() && engine_.store.features().is_near) {
+            return 0;
+        }
         return compares_ ? (std::size_t{1} << std::min(differing_, kDoublings)) - 1
                          : kAheadChunksMax;
     }
@@ -282,8 +316,10 @@ private:
             }
             next.fetch = std::make_shared<Fetch>();
             const bool taken = pool_.submit(
-                [fetch = next.fetch, &engine = engine_, piece = next.piece, stop = stop_.get_token()
-                ] { fetch->run(engine, piece, stop); },
+                [fetch = next.fetch,
+                 &engine = engine_,
+                 piece = next.piece,
+                 stop = stop_.get_token()] { fetch->run(engine, piece, stop); },
                 stop_.get_token()
             );
             if (!taken) {
@@ -296,6 +332,7 @@ private:
 
     Engine& engine_;
     ThreadPool& pool_;
+    const std::shared_ptr<std::atomic<std::size_t>> open_streams_;  // Of the point, this one too.
     const std::uint64_t size_bytes_;
     std::stop_source stop_;
     std::stop_callback<std::function<void()>> outer_stop_;
@@ -354,22 +391,49 @@ void PointReaderImpl::list_streams_below(
     );
 }
 
+/// The leaf that has the name, if any has it; nothing when the point has no streams.
+std::shared_ptr<const format::DirectoryNode> PointReaderImpl::leaf_for(
+    std::string_view name, std::stop_token stop
+) {
+    {
+        const std::lock_guard lock{leaves_mutex_};
+        const auto found = std::find_if(leaves_.begin(), leaves_.end(), [name](const auto& leaf) {
+            const auto& entries = leaf->entries();
+            return entries.begin()->name() <= name && name <= entries.rbegin()->name();
+        });
+        if (found != leaves_.end()) {
+            leaves_.splice(leaves_.begin(), leaves_, found);
+            return *found;
+        }
+    }
+    auto node = find_directory_leaf(node_source(std::move(stop)), streams_, name);
+    if (!node || node->entries().empty()) {
+        return nullptr;
+    }
+    auto leaf = std::make_shared<const format::DirectoryNode>(std::move(*node));
+    const std::lock_guard lock{leaves_mutex_};
+    leaves_.push_front(leaf);
+    if (leaves_.size() > kLeavesMax) {
+        leaves_.pop_back();
+    }
+    return leaf;
+}
+
 std::optional<format::StreamEntry> PointReaderImpl::find_entry(
     std::string_view name, std::stop_token stop
-) const {
-    std::optional<format::StreamEntry> found;
-    walk_directory(
-        node_source(std::move(stop)),
-        streams_,
+) {
+    const auto leaf = leaf_for(name, std::move(stop));
+    if (!leaf) {
+        return std::nullopt;
+    }
+    const auto& entries = leaf->entries();
+    const auto found = std::lower_bound(
+        entries.begin(),
+        entries.end(),
         name,
-        [&](const format::StreamEntry& entry) {
-            if (entry.name() == name) {
-                found = entry;
-            }
-            return false;
-        }
+        [](const auto& entry, std::string_view wanted) { return entry.name() < wanted; }
     );
-    return found;
+    return found != entries.end() && found->name() == name ? std::optional{*found} : std::nullopt;
 }
 
 std::optional<StreamSummary> PointReaderImpl::find_stream(
@@ -392,7 +456,9 @@ std::unique_ptr<StreamReader> PointReaderImpl::open_stream(
             }
         };
     }
-    return std::make_unique<StreamReaderImpl>(engine_, pool_, node_source(stop), *entry, stop);
+    return std::make_unique<StreamReaderImpl>(
+        engine_, pool_, node_source(stop), *entry, open_streams_, stop
+    );
 }
 
 format::Manifest open_manifest(

@@ -6,9 +6,12 @@
 #include "vault/detail/open_reads.h"
 #include "vault/vault.h"
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -47,13 +50,23 @@ private:
     [[nodiscard]] NodeSource node_source(std::stop_token stop) const;
     [[nodiscard]] std::optional<format::StreamEntry> find_entry(
         std::string_view name, std::stop_token stop
-    ) const;
+    );
+    [[nodiscard]] std::shared_ptr<const format::DirectoryNode> leaf_for(
+        std::string_view name, std::stop_token stop
+    );
 
     Engine& engine_;
     ThreadPool& pool_;
     const PointSummary summary_;
     const std::optional<ContentRef> streams_;
     const std::unique_ptr<OpenReads::Guard> guard_;  // Keeps what the point reaches.
+    std::mutex leaves_mutex_;
+    /// Most recent first: streams are opened in the order of their names, more or less. Guarded by
+    /// leaves_mutex_.
+    std::list<std::shared_ptr<const format::DirectoryNode>> leaves_;
+    /// Streams being read; they may outlive this.
+    const std::shared_ptr<std::atomic<std::size_t>> open_streams_ =
+        std::make_shared<std::atomic<std::size_t>>(0);
 };
 
 /// Opens and checks a manifest; throws kVaultCorrupt naming `key`.

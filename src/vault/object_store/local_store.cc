@@ -83,7 +83,7 @@ LocalStore::LocalStore(fs::path root) : root_{std::move(root)} {
 }
 
 StoreFeatures LocalStore::features() const noexcept {
-    return {.object_size_best_bytes = 16 * kMiB, .survives_process = true};
+    return {.object_size_best_bytes = 16 * kMiB, .survives_process = true, .is_near = true};
 }
 
 PutOutcome LocalStore::put_new(const ObjectKey& key, ByteSpan data, std::stop_token stop) {

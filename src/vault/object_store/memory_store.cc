@@ -5,7 +5,7 @@
 namespace holdfast::vault {
 
 StoreFeatures MemoryStore::features() const noexcept {
-    return {.object_size_best_bytes = 16 * kMiB, .survives_process = false};
+    return {.object_size_best_bytes = 16 * kMiB, .survives_process = false, .is_near = true};
 }
 
 PutOutcome MemoryStore::put_new(const ObjectKey& key, ByteSpan data, std::stop_token stop) {

@@ -43,6 +43,7 @@ struct ObjectInfo {
 struct StoreFeatures {
     std::uint64_t object_size_best_bytes = 0;  ///< Pack size that suits the store.
     bool survives_process = false;             ///< False for memory only.
+    bool is_near = false;  ///< What is read comes at once, not after a trip over a network.
 };
 
 /// Called for every object below the prefix, in no particular order; returning false ends the
