@@ -5,10 +5,27 @@
 #include "base/text.h"
 #include "jobs/credentials.h"
 
+#include <algorithm>
+
 namespace holdfast::jobs {
 namespace {
 
 constexpr std::string_view kParameters = "backupDatasourceParametersList";
+
+/// The parameters that say how the server is backed up, or null.
+const Json* server_parameters(const catalog::InstanceRecord& instance) {
+    const Json* info = find_member(instance.properties, "policyInfo");
+    const Json* parameters = info == nullptr ? nullptr : find_member(*info, "policyParameters");
+    const Json* list = parameters == nullptr ? nullptr : find_member(*parameters, kParameters);
+    if (list == nullptr || !list->is_array()) {
+        return nullptr;
+    }
+    const auto found = std::find_if(list->begin(), list->end(), [](const Json& entry) {
+        const Json* type = find_member(entry, "backupSolutionType");
+        return type != nullptr && type->is_string();
+    });
+    return found == list->end() ? nullptr : &*found;
+}
 
 }  // namespace
 
@@ -26,19 +43,29 @@ std::optional<BackupMethod> parse_backup_method(std::string_view text) noexcept 
 }
 
 std::optional<BackupMethod> method_asked_for(const catalog::InstanceRecord& instance) {
-    const Json* info = find_member(instance.properties, "policyInfo");
-    const Json* parameters = info == nullptr ? nullptr : find_member(*info, "policyParameters");
-    const Json* list = parameters == nullptr ? nullptr : find_member(*parameters, kParameters);
-    if (list == nullptr || !list->is_array()) {
-        return std::nullopt;
+    const Json* parameters = server_parameters(instance);
+    return parameters == nullptr
+               ? std::nullopt
+               : parse_backup_method(
+                     find_member(*parameters, "backupSolutionType")->get_ref<const std::string&>()
+                 );
+}
+
+postgres::PhysicalBackupOptions physical_options_of(const catalog::InstanceRecord& instance) {
+    postgres::PhysicalBackupOptions options;
+    const Json* parameters = server_parameters(instance);
+    const Json* own = parameters == nullptr ? nullptr : find_member(*parameters, "holdfast");
+    if (own == nullptr) {
+        return options;
     }
-    for (const Json& entry : *list) {
-        const Json* type = find_member(entry, "backupSolutionType");
-        if (type != nullptr && type->is_string()) {
-            return parse_backup_method(type->get<std::string>());
-        }
+    if (own->value("checkpoint", "") == "Spread") {
+        options.checkpoint = postgres::CheckpointMode::kSpread;
     }
-    return std::nullopt;
+    options.rate_max_kib = own->value("transferRateMaxKiB", 0U);
+    if (own->value("compression", "") == "Zstd") {
+        options.compression = postgres::ServerCompression::kZstd;
+    }
+    return options;
 }
 
 BackupMethod method_of(const catalog::InstanceRecord& instance) noexcept {

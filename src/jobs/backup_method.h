@@ -1,6 +1,7 @@
 #pragma once
 
 #include "catalog/records.h"
+#include "postgres/physical_backup.h"
 
 #include <optional>
 #include <string>
@@ -22,6 +23,12 @@ enum class BackupMethod { kLogical, kPhysical };
 
 /// What its backups are made with. An instance of before there was a choice is backed up logically.
 [[nodiscard]] BackupMethod method_of(const catalog::InstanceRecord& instance) noexcept;
+
+/// What its physical backups ask of the server, from the same parameters' `holdfast`: checkpoint,
+/// rate, compression. REQUIRES: it passed the control plane's reader.
+[[nodiscard]] postgres::PhysicalBackupOptions physical_options_of(
+    const catalog::InstanceRecord& instance
+);
 
 /// How a recovery point was made.
 [[nodiscard]] BackupMethod method_of(const catalog::PointRecord& point);

@@ -84,10 +84,11 @@ TEST(PhysicalTest, ElseLogicallyAndTheInstanceSaysWhy) {
 TEST(PhysicalTest, WhatIsAskedForIsCheckedAndSaid) {
     World world;
     const Error error = error_of([&] { world.protect_server("PhysicalBackup"); });
-    EXPECT_THAT(error.text().message + (error.text().details.empty()
-                                            ? std::string{}
-                                            : error.text().details.front().message),
-                HasSubstr("may not replicate"));
+    EXPECT_THAT(
+        error.text().message +
+            (error.text().details.empty() ? std::string{} : error.text().details.front().message),
+        HasSubstr("may not replicate")
+    );
     EXPECT_EQ(world.instance("server").state, "ConfiguringProtectionFailed");
     EXPECT_EQ(world.instance("server").backup_method, "");
 }
@@ -122,6 +123,22 @@ TEST(PhysicalTest, AnInstanceOfBeforeStaysLogicalUntilSomebodyAsks) {
     world.backup("server");
     world.wait_idle();
     EXPECT_EQ(method_of(world.points("server").front()), BackupMethod::kPhysical);
+}
+
+TEST(PhysicalTest, TheParametersSayWhatABackupAsksOfTheServer) {
+    catalog::InstanceRecord instance;
+    EXPECT_EQ(physical_options_of(instance).compression, postgres::ServerCompression::kNone);
+    Json& list =
+        instance.properties["policyInfo"]["policyParameters"]["backupDatasourceParametersList"];
+    list = Json::array({{{"objectType", "other"}}, {{"backupSolutionType", "PhysicalBackup"}}});
+    EXPECT_EQ(physical_options_of(instance).checkpoint, postgres::CheckpointMode::kFast);
+    list[1]["holdfast"] = {
+        {"checkpoint", "Spread"}, {"compression", "Zstd"}, {"transferRateMaxKiB", 4096}
+    };
+    const postgres::PhysicalBackupOptions options = physical_options_of(instance);
+    EXPECT_EQ(options.checkpoint, postgres::CheckpointMode::kSpread);
+    EXPECT_EQ(options.compression, postgres::ServerCompression::kZstd);
+    EXPECT_EQ(options.rate_max_kib, 4096U);
 }
 
 TEST(PhysicalTest, ABackupStoresFilesAndLogTogether) {

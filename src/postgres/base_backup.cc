@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "postgres/archive_decoder.h"
 #include "postgres/backup_manifest.h"
 #include "postgres/file_table.h"
 #include "postgres/server_info.h"
@@ -323,9 +324,8 @@ private:
             result_.page_checks = BaseBackup::PageChecks::kOtherPageSize;
         } else {
             result_.page_checks = BaseBackup::PageChecks::kDone;
-            result_.segment_blocks = static_cast<std::uint32_t>(
-                parse_memory_size(shown("segment_size")) / kPageBytes
-            );
+            result_.segment_blocks =
+                static_cast<std::uint32_t>(parse_memory_size(shown("segment_size")) / kPageBytes);
         }
         for (const char* name : kSettingsKept) {
             try {
@@ -399,6 +399,17 @@ private:
     void take_typed_stream() {
         expect_copy();
         std::optional<TarReader> reader;
+        std::optional<ArchiveDecoder> decoder;
+        const auto finish_archive = [&] {
+            if (decoder) {
+                decoder->finish();
+            }
+            if (reader) {
+                reader->finish();
+            }
+            decoder.reset();
+            reader.reset();
+        };
         bool in_manifest = false;
         while (const auto message = connection_.read_copy(query_)) {
             if (message->empty()) {
@@ -407,36 +418,38 @@ private:
             const char type = std::to_integer<char>(message->front());
             const ByteSpan body = message->subspan(1);
             if (type == 'n' || type == 'm') {
-                if (reader) {
-                    reader->finish();
-                }
-                reader.reset();
+                finish_archive();
                 in_manifest = type == 'm';
                 if (!in_manifest) {
                     begin_archive(body);
                     reader.emplace(receiver_);
+                    if (options_.compression == ServerCompression::kZstd) {
+                        decoder.emplace();
+                    }
                 }
             } else if (type == 'd' && in_manifest) {
                 receiver_.write_manifest(body);
+            } else if (type == 'd' && decoder) {
+                decoder->write(body, [&reader](ByteSpan unpacked) { reader->write(unpacked); });
             } else if (type == 'd' && reader) {
                 reader->write(body);
             } else if (type != 'p') {
                 fail(fmt::format("it has a message of the unknown type '{}'", type));
             }
         }
-        if (reader) {
-            reader->finish();
-        }
+        finish_archive();
     }
 
-    /// `base.tar` or `<oid>.tar`, then the tablespace's location.
+    /// `base.tar` or `<oid>.tar`, with `.zst` when compressed, then the tablespace's location.
     void begin_archive(ByteSpan body) {
         const std::string_view text = as_text(body);
         const std::string_view name = text.substr(0, text.find('\0'));
-        if (!name.ends_with(".tar")) {
-            fail(fmt::format("it has an archive \"{}\", which is no tar archive", name));
+        const std::string_view suffix =
+            options_.compression == ServerCompression::kZstd ? ".tar.zst" : ".tar";
+        if (!name.ends_with(suffix)) {
+            fail(fmt::format("it has an archive \"{}\" instead of a {}", name, suffix.substr(1)));
         }
-        const std::string_view stem = name.substr(0, name.size() - 4);
+        const std::string_view stem = name.substr(0, name.size() - suffix.size());
         if (stem == "base") {
             receiver_.prefix.clear();
         } else if (std::find(order_.begin(), order_.end(), stem) != order_.end()) {
@@ -481,6 +494,12 @@ private:
         };
         throw Error{ErrorKind::kNoFreeWalSender, std::move(text)};
     }
+    if (sqlstate == "0A000" && error.text().message.find("zstd") != std::string::npos) {
+        text.recommended_actions = {
+            "The server was built without zstd: switch its compression off "
+            "(backup-instance update --server-compression None)."
+        };
+    }
     if (error.kind() == ErrorKind::kPostgresQuery) {
         text.message =
             fmt::format("The base backup of {} failed: {}", parameters.describe(), error.what());
@@ -516,11 +535,14 @@ std::string base_backup_command(int major, const BaseBackupOptions& options) {
     return fmt::format(
         "BASE_BACKUP (LABEL '{}', PROGRESS true, CHECKPOINT '{}', WAL {}, WAIT false{}, "
         "TABLESPACE_MAP true, VERIFY_CHECKSUMS false, MANIFEST 'yes', "
-        "MANIFEST_CHECKSUMS 'CRC32C', TARGET 'client')",
+        "MANIFEST_CHECKSUMS 'CRC32C'{}, TARGET 'client')",
         label,
         fast ? "fast" : "spread",
         wal,
-        options.rate_max_kib > 0 ? fmt::format(", MAX_RATE {}", options.rate_max_kib) : ""
+        options.rate_max_kib > 0 ? fmt::format(", MAX_RATE {}", options.rate_max_kib) : "",
+        options.compression == ServerCompression::kZstd
+            ? ", COMPRESSION 'zstd', COMPRESSION_DETAIL 'level=1'"
+            : ""
     );
 }
 

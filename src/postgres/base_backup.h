@@ -26,6 +26,9 @@ enum class CheckpointMode { kFast, kSpread };
 /// Whether the archive holds the log that the backup needs to become consistent, or the caller
 /// streams it beside the backup.
 enum class BackupWal { kIncluded, kStreamedBeside };
+/// What the server does to the archives before it sends them, where the network is the slowest
+/// part: PostgreSQL 15 and later; an older server sends them as they are.
+enum class ServerCompression { kNone, kZstd };
 
 struct BaseBackupProgress {
     std::uint64_t bytes_done = 0;
@@ -38,6 +41,7 @@ struct BaseBackupOptions {
     CheckpointMode checkpoint = CheckpointMode::kFast;
     BackupWal wal = BackupWal::kStreamedBeside;
     std::uint32_t rate_max_kib = 0;  ///< Kibibytes a second, 32 to 1048576; 0: no limit.
+    ServerCompression compression = ServerCompression::kNone;
     std::stop_token stop = {};
     /// How long the server may be silent. It says nothing while a spread checkpoint runs.
     std::chrono::milliseconds silence_max = std::chrono::minutes{30};
@@ -64,10 +68,10 @@ struct BaseBackup {
     std::uint32_t end_timeline = 0;
     std::uint64_t wal_segment_bytes = 0;
     std::uint32_t block_bytes = 0;
-    std::uint32_t segment_blocks = 0;              ///< In one file of a relation fork.
-    unsigned directory_mode = 0700;                ///< Of the data directory.
+    std::uint32_t segment_blocks = 0;             ///< In one file of a relation fork.
+    unsigned directory_mode = 0700;               ///< Of the data directory.
     std::map<std::string, std::string> settings;  ///< What a restore must know, where readable.
-    std::vector<BackupTablespace> tablespaces;  ///< Without pg_default and pg_global.
+    std::vector<BackupTablespace> tablespaces;    ///< Without pg_default and pg_global.
     std::uint64_t file_count = 0;
     std::uint64_t bytes = 0;
     enum class PageChecks { kDone, kNoChecksums, kOtherPageSize };

@@ -442,6 +442,7 @@ PhysicalBackup run_physical_backup(
         {.label = options.label,
          .checkpoint = options.checkpoint,
          .rate_max_kib = options.rate_max_kib,
+         .compression = options.compression,
          .stop = options.stop,
          .silence_max = options.silence_max,
          .on_manifest = [&data](ByteSpan bytes) { data.manifest(bytes); },
@@ -459,6 +460,12 @@ PhysicalBackup run_physical_backup(
     warn_of_pages(backup);
     if (base.page_checks == BaseBackup::PageChecks::kNoChecksums) {
         backup.notes.push_back("The server has no data checksums: damaged pages go unnoticed.");
+    }
+    if (options.compression != ServerCompression::kNone &&
+        !version_traits(preflight.server_version / 10000).has_option_lists) {
+        backup.notes.push_back(
+            "The server is older than PostgreSQL 15 and cannot compress what it sends."
+        );
     }
     write_stream(
         streams, kClusterStream, StreamKind::kCluster, as_bytes(to_json(backup.cluster).dump())

@@ -37,6 +37,7 @@ struct PhysicalBackupOptions {
     std::string label = "holdfast";  ///< Shows in the server's backup_label and activity views.
     CheckpointMode checkpoint = CheckpointMode::kFast;
     std::uint32_t rate_max_kib = 0;  ///< Kibibytes a second, 32 to 1048576; 0: no limit.
+    ServerCompression compression = ServerCompression::kNone;
     /// How long the server may be silent. It says nothing while a spread checkpoint runs.
     std::chrono::milliseconds silence_max = std::chrono::minutes{30};
     std::stop_token stop = {};

@@ -319,7 +319,15 @@ TEST(BaseBackupCommand, SpeaksTheLanguageOfEachVersion) {
             "WAIT false, MAX_RATE 2048, TABLESPACE_MAP true, VERIFY_CHECKSUMS false, MANIFEST "
             "'yes', MANIFEST_CHECKSUMS 'CRC32C', TARGET 'client')"
         );
+        EXPECT_THAT(
+            base_backup_command(major, {.compression = ServerCompression::kZstd}),
+            ::testing::HasSubstr(", COMPRESSION 'zstd', COMPRESSION_DETAIL 'level=1', TARGET")
+        );
     }
+    EXPECT_THAT(
+        base_backup_command(14, {.compression = ServerCompression::kZstd}),
+        ::testing::Not(::testing::HasSubstr("COMPRESSION"))
+    );
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 namespace holdfast::postgres {
@@ -97,6 +98,40 @@ TEST_F(PhysicalOptionsTest, CheckpointAndRateAreTheServersToKeep) {
     const Error error =
         error_of([&] { (void)back_up(server, streams, {.rate_max_kib = 1048577}); });
     EXPECT_EQ(error.kind(), ErrorKind::kBaseBackupFailed) << error.log_line();
+}
+
+// Unpacked on arrival: everything behind it is as without, tablespaces and manifest too.
+TEST_F(PhysicalOptionsTest, WhatTheServerCompressesArrivesWhole) {
+    const OpenDirectory home;
+    make_for_server(home / "space");
+    PostgresServerOptions talkative = options();
+    talkative.settings = {{"log_replication_commands", "on"}};
+    PostgresServer server{talkative};
+    fill(server);
+    server.sql(
+        "postgres", fmt::format("CREATE TABLESPACE away LOCATION '{}'", (home / "space").string())
+    );
+    server.sql(
+        "postgres",
+        "CREATE TABLE elsewhere TABLESPACE away AS SELECT g AS id FROM generate_series(1, 5000) g"
+    );
+    const std::string expected = digest(server);
+    MemoryStreams streams;
+    const PhysicalBackup backup =
+        back_up(server, streams, {.compression = ServerCompression::kZstd});
+    EXPECT_THAT(server.log(), HasSubstr("COMPRESSION 'zstd'"));
+    EXPECT_EQ(backup.warnings, std::vector<std::string>{});
+    EXPECT_EQ(backup.notes, std::vector<std::string>{});
+    EXPECT_GT(backup.cluster.pages_checked, 500U);
+    server.stop();
+    (void)restore(
+        streams,
+        {.target = home / "data",
+         .tablespaces = {{.from = (home / "space").string(), .to = home / "new-space"}}}
+    );
+    const PostgresServer again{home / "data", options()};
+    EXPECT_EQ(digest(again), expected);
+    EXPECT_EQ(again.sql("postgres", "SELECT count(*) FROM elsewhere"), "5000\n");
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include "cli/commands/jobs.h"
 #include "cli/shorthand.h"
 
+#include <charconv>
+
 #include <fmt/format.h>
 
 namespace holdfast::cli {
@@ -93,25 +95,49 @@ Json load_present(const std::string& path, Session& session) {
     return instance;
 }
 
-/// Another method from the next backup on; what there is already stays restorable.
+/// What physical backups ask of the server: what was said before, and what is said now.
+Json base_backup_parameters(const Arguments& arguments, const Json* before) {
+    Json own = before == nullptr ? Json::object() : *before;
+    if (const auto checkpoint = arguments.optional_string("--checkpoint")) {
+        own["checkpoint"] = *checkpoint;
+    }
+    if (const auto compression = arguments.optional_string("--server-compression")) {
+        own["compression"] = *compression;
+    }
+    if (const auto rate = arguments.optional_string("--transfer-rate-max")) {
+        std::int64_t kib = 0;
+        const auto [end, failed] = std::from_chars(rate->data(), rate->data() + rate->size(), kib);
+        if (failed != std::errc{} || end != rate->data() + rate->size()) {
+            throw Error{
+                ErrorKind::kUsage,
+                fmt::format("--transfer-rate-max: \"{}\" is not a number of KiB a second.", *rate)
+            };
+        }
+        own["transferRateMaxKiB"] = kib;
+    }
+    return own;
+}
+
+/// The method, and how, from the next backup on; what there is already stays restorable.
 Json update_instance(const Arguments& arguments, Session& session) {
     const std::string path = resource_path(kInstanceResource, arguments, session);
     Json instance = load_present(path, session);
     Json& info = instance["properties"]["policyInfo"];
     Json others = Json::array();
+    Json ours = {{"objectType", "PostgreSqlFlexibleServerBackupDatasourceParameters"}};
     if (const Json* parameters = find_member(info, "policyParameters")) {
         if (const Json* list = find_member(*parameters, "backupDatasourceParametersList")) {
             for (const Json& entry : *list) {
-                if (find_member(entry, "backupSolutionType") == nullptr) {
-                    others.push_back(entry);
-                }
+                (find_member(entry, "backupSolutionType") == nullptr ? others.emplace_back() : ours
+                ) = entry;
             }
         }
     }
-    others.push_back(
-        {{"objectType", "PostgreSqlFlexibleServerBackupDatasourceParameters"},
-         {"backupSolutionType", arguments.string("--backup-solution-type")}}
-    );
+    ours["backupSolutionType"] = arguments.string("--backup-solution-type");
+    if (Json own = base_backup_parameters(arguments, find_member(ours, "holdfast")); !own.empty()) {
+        ours["holdfast"] = std::move(own);
+    }
+    others.push_back(std::move(ours));
     info["policyParameters"]["backupDatasourceParametersList"] = std::move(others);
     return without_nulls(session.run_operation("PUT", path, &instance, wait_of(arguments)));
 }
@@ -247,11 +273,31 @@ void add_making_commands(std::vector<Command>& table) {
              vault_name_option(),
              instance_name_option(),
              as_required(backup_solution_type_option()),
+             one_of(
+                 {"--checkpoint"},
+                 {"Fast", "Spread"},
+                 "Physical backups begin with a checkpoint at once (default) or spread over time, "
+                 "which spares the server's disks."
+             ),
+             optional(
+                 {"--transfer-rate-max"},
+                 "Physical backups: KiB a second that the server may send, 32 to 1048576; 0 for no "
+                 "limit (default)."
+             ),
+             one_of(
+                 {"--server-compression"},
+                 {"None", "Zstd"},
+                 "Physical backups: whether the server compresses what it sends, for slow links; "
+                 "PostgreSQL 15 and later."
+             ),
              no_wait_option()},
         .examples =
             {{"Physical backups from now on",
               "holdfast dataprotection backup-instance update -g testBkpVaultRG -v TestBkpVault -n "
-              "\"ossserver-1\" --backup-solution-type PhysicalBackup"}},
+              "\"ossserver-1\" --backup-solution-type PhysicalBackup"},
+             {"Physical backups over a slow link",
+              "holdfast dataprotection backup-instance update -g testBkpVaultRG -v TestBkpVault -n "
+              "\"ossserver-1\" --backup-solution-type PhysicalBackup --server-compression Zstd"}},
         .handler = update_instance,
         .resource = kInstanceResource,
     });

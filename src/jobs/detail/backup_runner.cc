@@ -135,6 +135,7 @@ BackupSource source_of(const Plan& plan, const catalog::JobRecord& job) {
         .method = method_of(plan.instance),
         .connection = plan.datasource.connection,
         .scope = scope_of(plan),
+        .physical = physical_options_of(plan.instance),
         .name = plan.instance.friendly_name,
         .started_at = job.started_at.value_or(job.created_at),
     };

@@ -79,7 +79,7 @@ TakenBackup take_physical(
     vault::PointWriter& writer
 ) {
     PointStreams streams{writer};
-    postgres::PhysicalBackupOptions options;
+    postgres::PhysicalBackupOptions options = source.physical;
     options.stop = job.stop();
     options.progress = [&](const postgres::BaseBackupProgress& progress) {
         // The estimate comes before the first byte; while the server waits for its checkpoint there

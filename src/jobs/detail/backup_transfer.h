@@ -18,6 +18,7 @@ struct BackupSource {
     BackupMethod method = BackupMethod::kLogical;
     const postgres::ConnectionParameters& connection;
     postgres::BackupScope scope;  ///< Of a logical one.
+    postgres::PhysicalBackupOptions physical = {};  ///< Of a physical one: what it asks for.
     std::string name;             ///< For warnings: the instance's friendly name.
     Instant started_at;
 };

@@ -11,8 +11,10 @@ namespace holdfast::control {
 namespace {
 
 constexpr const char* kParametersList = "backupDatasourceParametersList";
-constexpr std::string_view kServerParameters =
-    "PostgreSqlFlexibleServerBackupDatasourceParameters";
+/// What MAX_RATE of BASE_BACKUP takes.
+constexpr std::int64_t kTransferRateKiBMin = 32;
+constexpr std::int64_t kTransferRateKiBMax = 1024 * 1024;
+constexpr std::string_view kServerParameters = "PostgreSqlFlexibleServerBackupDatasourceParameters";
 
 /// One of dataSourceInfo and dataSourceSetInfo in canonical names, texts as sent.
 Json read_source(const JsonReader& source, IgnoredProperties& ignored) {
@@ -92,6 +94,29 @@ void read_datasource(
     }
 }
 
+/// What physical backups ask of the server, in this program's own words.
+Json read_own_parameters(const JsonReader& own) {
+    own.refuse_unknown({"checkpoint", "transferRateMaxKiB", "compression"});
+    Json out = Json::object();
+    if (const auto checkpoint = own.optional_member("checkpoint")) {
+        out["checkpoint"] = checkpoint->as_one_of({"Fast", "Spread"});
+    }
+    if (const auto rate = own.optional_member("transferRateMaxKiB")) {
+        const std::int64_t value = rate->as_integer();
+        if (value != 0 && (value < kTransferRateKiBMin || value > kTransferRateKiBMax)) {
+            rate->fail(
+                fmt::format("{} is out of range", value),
+                fmt::format("0 (no limit), {} to {}", kTransferRateKiBMin, kTransferRateKiBMax)
+            );
+        }
+        out["transferRateMaxKiB"] = value;
+    }
+    if (const auto compression = own.optional_member("compression")) {
+        out["compression"] = compression->as_one_of({"None", "Zstd"});
+    }
+    return out;
+}
+
 /// One element of backupDatasourceParametersList. What decides how a server is backed up is read
 /// strictly; the kinds of other datasources (snapshots) are kept and shown, without effect here.
 Json read_parameters(const JsonReader& parameters) {
@@ -99,12 +124,16 @@ Json read_parameters(const JsonReader& parameters) {
     if (!equal_ignoring_case(type, kServerParameters)) {
         return parameters.value();
     }
-    parameters.refuse_unknown({"objectType", "backupSolutionType"});
-    return Json{
+    parameters.refuse_unknown({"objectType", "backupSolutionType", "holdfast"});
+    Json out{
         {"objectType", kServerParameters},
         {"backupSolutionType",
          parameters.member("backupSolutionType").as_one_of({"LogicalBackup", "PhysicalBackup"})},
     };
+    if (const auto own = parameters.optional_member("holdfast")) {
+        out["holdfast"] = read_own_parameters(*own);
+    }
+    return out;
 }
 
 Json read_parameters_list(const JsonReader& list) {

@@ -41,7 +41,8 @@ protected:
         protect_server();
         const Answer outcome = result(post(
             instance() + "/backup",
-            Json{{"backupRuleOptions", {{"ruleName", "Monthly"}, {"triggerOption", Json::object()}}}}
+            Json{{"backupRuleOptions", {{"ruleName", "Monthly"}, {"triggerOption", Json::object()}}}
+            }
         ));
         EXPECT_EQ(outcome.status, 200) << outcome.body.dump();
         run_jobs();
@@ -108,6 +109,37 @@ TEST_F(PhysicalPoints, TheMethodIsReadStrictlyAndMayChange) {
     );
 }
 
+TEST_F(PhysicalPoints, WhatABackupAsksOfTheServerIsReadStrictly) {
+    const std::string where =
+        "properties.policyInfo.policyParameters.backupDatasourceParametersList[0].holdfast";
+    Json parameters = solution("PhysicalBackup");
+    const auto refused_at = [&](const Json& own) {
+        parameters["holdfast"] = own;
+        const Answer answer = put(instance(), server_instance(parameters));
+        EXPECT_EQ(answer.status, 400) << own;
+        return answer.body["error"].value("target", "");
+    };
+    EXPECT_EQ(refused_at({{"checkpoint", "Slow"}}), where + ".checkpoint");
+    EXPECT_EQ(refused_at({{"compression", true}}), where + ".compression");
+    EXPECT_EQ(refused_at({{"transferRateMaxKiB", 31}}), where + ".transferRateMaxKiB");
+    EXPECT_EQ(refused_at({{"transferRateMaxKiB", 1048577}}), where + ".transferRateMaxKiB");
+    EXPECT_EQ(refused_at({{"transferRateMaxKiB", "fast"}}), where + ".transferRateMaxKiB");
+    EXPECT_EQ(refused_at({{"speed", 3}}), where + ".speed");
+    parameters["holdfast"] = {
+        {"checkpoint", "spread"}, {"compression", "zstd"}, {"transferRateMaxKiB", 32}
+    };
+    EXPECT_EQ(wait(put(instance(), server_instance(parameters)))["status"], "Succeeded");
+    parameters["holdfast"] = {
+        {"checkpoint", "Spread"}, {"compression", "Zstd"}, {"transferRateMaxKiB", 32}
+    };
+    EXPECT_EQ(
+        get(instance())
+            .body["properties"]["policyInfo"]["policyParameters"]["backupDatasourceParametersList"]
+                 [0],
+        parameters
+    );
+}
+
 TEST_F(PhysicalPoints, ContentsGoToWhoHasTheRoleForThem) {
     const std::string point = instance() + "/recoveryPoints/" + back_up();
     const Answer listed = post(point + "/listStreams", Json{{"prefix", "data/"}});
@@ -141,7 +173,8 @@ TEST_F(PhysicalPoints, BadRequestsForContentsAreRefused) {
         post(
             instance() + "/recoveryPoints/00000000000000000000000000000000/listStreams",
             Json::object()
-        ).code(),
+        )
+            .code(),
         "UserErrorRecoveryPointNotFound"
     );
     // A name that the point does not have is found out while it is sent.
