@@ -142,6 +142,7 @@ TEST(Collect, LeavesWhatASessionAtWorkMayRelyOn) {
     for (int i = 0; i < 3; ++i) {
         const CollectReport report = vault.collect();
         EXPECT_EQ(report.removed.packs, 0U);
+        EXPECT_GE(report.suspects.bytes, kMiB);
     }
     const PointId id = writer->commit({}, {}).id;
     EXPECT_EQ(read_streams(*vault.repository, id), data);

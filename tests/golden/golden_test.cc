@@ -5,7 +5,9 @@
 // --gtest_filter=*WriteAnew` into a directory that must not exist yet.
 
 #include "base/file.h"
+#include "vault/collect.h"
 #include "vault/detail/format.h"
+#include "vault/session_owner.h"
 #include "vault/testing/vault_testing.h"
 
 #include <filesystem>
@@ -22,6 +24,8 @@ using testing::text_like_bytes;
 const fs::path kVersion1 = fs::path{HOLDFAST_GOLDEN_DIR} / "v1";
 /// Of the same version, with the feature "extents".
 const fs::path kVersion1Extents = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-extents";
+/// In the middle of collections: sessions at work, a condemned list, suspects, verified packs.
+const fs::path kVersion1Collect = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-collect";
 constexpr std::string_view kKeyFile = "key.txt";
 constexpr std::string_view kRecoveryKeyFile = "recovery-key.txt";
 constexpr std::size_t kFileMax = 4 * kMiB;
@@ -203,6 +207,74 @@ TEST(Golden, Version1WithExtentsOpensAndRestores) {
     EXPECT_LT(again.stored_bytes, 2000U);
 }
 
+// ---- Collections ----
+
+/// Of three points, the first two of which are gone.
+Streams collected_data(int number) {
+    const auto seed = static_cast<std::uint64_t>(number);
+    return {
+        {"bytes", testing::pseudo_random_bytes(6000, seed)},
+        {"pages/base/1/1", sparse_pages(100'000, static_cast<unsigned>(number))},
+        {"shared", text_like_bytes(3000, 1)},
+    };
+}
+
+std::size_t count(MemoryStore& store, std::string_view prefix) {
+    std::size_t found = 0;
+    store.list(prefix, [&](const ObjectInfo&) { return ++found, true; }, {});
+    return found;
+}
+
+TEST(Golden, Version1InTheMiddleOfCollectionsGoesOn) {
+    MemoryStore store;
+    load(store, kVersion1Collect);
+    SystemClock clock;
+    const auto key = read_file(kVersion1Collect / kKeyFile, kFileMax);
+    ASSERT_TRUE(key.has_value());
+    const auto repository = Repository::open(store, parse_key(*key), clock, kGoldenExtents);
+    const PointList list = repository->list_points({});
+    ASSERT_EQ(list.points.size(), 1U);
+    const PointId kept = list.points[0].id;
+    const auto kept_restores = [&] {
+        EXPECT_TRUE(testing::read_streams(*repository, kept) == collected_data(3));
+    };
+    kept_restores();
+
+    // One session began before the list, one knows it; nobody here can tell that they are dead.
+    const CollectPlan plan = repository->plan_collection({}, {});
+    EXPECT_TRUE(plan.obstacles.empty());
+    ASSERT_EQ(plan.sessions.size(), 2U);
+    EXPECT_TRUE(plan.sessions[0].elsewhere);
+    EXPECT_EQ(plan.sessions[0].started_at, testing::instant(0));
+    EXPECT_GT(plan.condemned_before.packs, 0U);
+    EXPECT_GT(plan.suspects.packs, 0U);
+    const CollectReport waiting = repository->collect(plan, {});
+    EXPECT_EQ(waiting.removed.packs, 0U);
+    ASSERT_EQ(waiting.waiting_for.size(), 1U);
+    EXPECT_EQ(waiting.condemned_left.packs, plan.condemned_before.packs);
+    kept_restores();
+
+    // What condemned packs hold is no place to refer to.
+    const PointSummary again = testing::write_point(*repository, collected_data(1));
+    EXPECT_LT(again.reused_chunk_count, again.chunk_count);
+    EXPECT_GT(again.stored_bytes, 6000U);
+
+    const CollectReport last = repository->collect(
+        repository->plan_collection({.end_foreign_sessions = true}, {}), {}
+    );
+    EXPECT_EQ(last.ended_sessions, 2U);
+    EXPECT_GE(last.removed.packs, plan.condemned_before.packs);
+    EXPECT_EQ(count(store, "condemned/"), 0U);
+    EXPECT_EQ(count(store, "sessions/"), 0U);
+    kept_restores();
+    EXPECT_TRUE(testing::read_streams(*repository, again.id) == collected_data(1));
+
+    // The packs of then had been read an hour after the beginning; those of now come first.
+    const CheckReport check = repository->check({.budget = {.bytes = 1}}, {});
+    EXPECT_TRUE(check.sound());
+    EXPECT_EQ(check.oldest_read_at, testing::instant(3600));
+}
+
 void save(const MemoryStore& store, const fs::path& root) {
     for (const auto& [name, bytes] : store.contents()) {
         fs::create_directories((root / name.text()).parent_path());
@@ -221,6 +293,38 @@ TEST(Golden, DISABLED_WriteExtentsAnew) {
     testing::write_point(*repository, pages_data(2));
     save(store, kVersion1Extents);
     write_file_durably(kVersion1Extents / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
+}
+
+TEST(Golden, DISABLED_WriteCollectAnew) {
+    ASSERT_FALSE(fs::exists(kVersion1Collect)) << "a golden repository is never written again";
+    MemoryStore store;
+    FakeClock clock{testing::instant(0)};
+    const Secret key = new_key();
+    Repository::create(store, key, {.label = "golden"}, clock);
+    OpenOptions options = kGoldenExtents;
+    options.pack_bytes = 16 * kKiB;
+    const auto repository = Repository::open(store, key, clock, options);
+    const PointId first = testing::write_point(*repository, collected_data(1)).id;
+    const PointId second = testing::write_point(*repository, collected_data(2)).id;
+    testing::write_point(*repository, collected_data(3));
+    clock.advance(std::chrono::hours{1});
+    ASSERT_EQ(repository->check({.read_data_percent = 100}, {}).damaged.size(), 0U);
+    clock.set(testing::instant(0));
+
+    // A session that begins between the look and the condemning, and one after it.
+    SessionOwner elsewhere;
+    options.owner = &elsewhere;
+    const auto other = Repository::open(store, key, clock, options);
+    repository->remove_point(first, "{}", {});
+    const CollectPlan plan = repository->plan_collection({}, {});
+    const auto before = other->begin_point(testing::begin_point(), {});
+    ASSERT_GT(repository->collect(plan, {}).condemned_left.packs, 0U);
+    const auto after = other->begin_point(testing::begin_point(), {});
+    repository->remove_point(second, "{}", {});
+    ASSERT_GT(repository->collect(repository->plan_collection({}, {}), {}).suspects.packs, 0U);
+    ASSERT_EQ(count(store, "sessions/"), 2U);
+    save(store, kVersion1Collect);
+    write_file_durably(kVersion1Collect / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
 }
 
 TEST(Golden, DISABLED_WriteAnew) {

@@ -64,7 +64,9 @@ void add(PackFigures& figures, const TalliedPack& pack) {
 }  // namespace
 
 Collector::Collector(RepositoryImpl& repository, const CollectPlan& plan, std::stop_token stop)
-    : CollectorBase{repository, plan.options, std::move(stop)}, work_{*plan.work} {}
+    : CollectorBase{repository, plan.options, std::move(stop)}, work_{*plan.work} {
+    report_.suspects = plan.suspects;
+}
 
 Collector::~Collector() {
     engine_.owner.leave(run_.bytes());
