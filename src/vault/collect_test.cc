@@ -230,6 +230,64 @@ TEST(Collect, ReadersElsewhereFindWhatMoved) {
     }
 }
 
+// A collector elsewhere knows nothing of a reader here; who removes a point ends its restores.
+TEST(Collect, ReadersElsewhereAreToldThatTheirPointWasRemoved) {
+    Vault vault;
+    const Streams data{
+        {"a", pseudo_random_bytes(12 * kMiB, 1)},
+        {"b", pseudo_random_bytes(kMiB, 2)},
+        {"pages/c", pseudo_random_bytes(kMiB, 3)},
+    };
+    const PointId id = write_point(*vault.repository, data).id;
+    SessionOwner stranger;
+    const auto elsewhere =
+        Repository::open(vault.store, vault.key, vault.clock, small_packs(stranger));
+    const auto reader = elsewhere->open_point(id, {});
+    const auto stream = reader->open_stream("a", {});
+    Bytes some(1000);
+    EXPECT_EQ(stream->read(some), some.size());
+    vault.repository->remove_point(id, "{}", {});
+    EXPECT_GT(vault.collect().removed.bytes, 13 * kMiB);
+
+    const auto read_all = [&](StreamReader& of) {
+        Bytes rest(12 * kMiB);
+        while (of.read(rest) > 0) {
+        }
+    };
+    EXPECT_EQ(kind_thrown([&] { read_all(*stream); }), ErrorKind::kRecoveryPointNotFound);
+    for (const char* name : {"b", "pages/c"}) {
+        EXPECT_EQ(
+            kind_thrown([&] { read_all(*reader->open_stream(name, {})); }),
+            ErrorKind::kRecoveryPointNotFound
+        );
+    }
+    EXPECT_EQ(
+        kind_thrown([&] { reader->list_streams([](const auto&) { return true; }, {}); }),
+        ErrorKind::kRecoveryPointNotFound
+    );
+    EXPECT_EQ(
+        kind_thrown([&] { (void)elsewhere->open_point(id, {}); }), ErrorKind::kRecoveryPointNotFound
+    );
+}
+
+// While the point is there, it is damage and nothing else.
+TEST(Collect, ALostPackOfAPointThatIsThereIsDamage) {
+    Vault vault;
+    const Streams data{{"a", pseudo_random_bytes(kMiB, 1)}};
+    const PointId id = write_point(*vault.repository, data).id;
+    std::vector<ObjectKey> packs;
+    vault.store.list(
+        "packs/", [&](const ObjectInfo& info) { return packs.push_back(info.key), true; }, {}
+    );
+    for (const ObjectKey& pack : packs) {
+        vault.store.remove(pack, {});
+    }
+    vault.restart();
+    EXPECT_EQ(
+        kind_thrown([&] { (void)read_streams(*vault.repository, id); }), ErrorKind::kVaultCorrupt
+    );
+}
+
 TEST(Collect, RemovesNothingWhenAnythingIsUnclear) {
     Vault vault;
     const auto gone = write_point(*vault.repository, {{"a", pseudo_random_bytes(kMiB, 1)}}).id;

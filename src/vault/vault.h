@@ -153,8 +153,8 @@ public:
     virtual ~StreamReader() = default;
     [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
     /// Fills as much of `out` as there is; 0 only at the end (or for an empty `out`). Every byte
-    /// given back has been authenticated. Throws kVaultCorrupt naming the object,
-    /// kStoreUnavailable, kCancelled.
+    /// given back has been authenticated. Throws kVaultCorrupt naming the object, kCancelled,
+    /// kStoreUnavailable, kRecoveryPointNotFound (removed and reclaimed meanwhile, elsewhere).
     virtual std::size_t read(MutableByteSpan out) = 0;
 
     // For a restore onto files that may be right already: compare piece by piece, read the rest.

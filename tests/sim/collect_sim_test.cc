@@ -12,6 +12,10 @@
 
 #include <cstdlib>
 #include <optional>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace holdfast::vault {
 namespace {
@@ -34,6 +38,27 @@ const Bytes& text_number(std::size_t number) {
         return texts;
     }();
     return kTexts[number % kTexts.size()];
+}
+
+constexpr std::size_t kRelations = 3;
+constexpr std::size_t kVersions = 12;
+
+/// A relation of one extent: with more, writer and workers would call the store at a time. Each
+/// version changes one more page.
+const Bytes& relation(std::size_t which, std::size_t version) {
+    static const std::vector<std::vector<Bytes>> kAll = [] {
+        std::vector<std::vector<Bytes>> all;
+        for (std::size_t i = 0; i < kRelations; ++i) {
+            Bytes pages = testing::pseudo_random_bytes(20'000 + i * 18'000, 100 + i);
+            std::vector<Bytes>& versions = all.emplace_back();
+            for (std::size_t v = 0; v < kVersions; ++v) {
+                pages[(v * 5 * 8192 + v) % pages.size()] ^= std::byte{1};
+                versions.push_back(pages);
+            }
+        }
+        return all;
+    }();
+    return kAll.at(which).at(version);
 }
 
 class Simulation {
@@ -69,7 +94,12 @@ public:
 
 private:
     [[nodiscard]] OpenOptions options(std::size_t process) {
-        return {.workers = 1, .pack_bytes = 48 * kKiB, .owner = owners_[process].get()};
+        return {
+            .workers = 1,
+            .pack_bytes = 48 * kKiB,
+            .extent_bytes = 64 * kKiB,
+            .rebase_percent = 1,  // After a few deltas.
+            .owner = owners_[process].get()};
     }
 
     /// Which actors, and who dies when.
@@ -112,6 +142,11 @@ private:
             for (std::uint64_t i = 2 + scheduler_.draw(4); i > 0; --i) {
                 streams[fmt::format("s{}", i)] = text_number(scheduler_.draw(14));
             }
+            if (scheduler_.draw(2) == 0) {
+                const std::size_t which = scheduler_.draw(kRelations);
+                streams[fmt::format("{}{}", testing::kPagesPrefix, which)] =
+                    relation(which, scheduler_.draw(kVersions));
+            }
             const std::string instance = fmt::format("instance-{}", scheduler_.draw(3));
             const bool given_up = scheduler_.draw(8) == 0;
             const auto writer = repository.begin_point(testing::begin_point(instance), {});
@@ -123,7 +158,11 @@ private:
             unknown_.emplace(writer->id(), streams);
             expected_.possible.insert(writer->id());
             for (const auto& [name, bytes] : streams) {
-                const auto stream = writer->open_stream({.name = name, .kind = "k"});
+                const auto layout = name.starts_with(testing::kPagesPrefix)
+                                        ? StreamLayout::kPages
+                                        : StreamLayout::kBytes;
+                const auto stream =
+                    writer->open_stream({.name = name, .kind = "k", .layout = layout});
                 stream->write(bytes);
                 stream->close();
             }
@@ -257,14 +296,21 @@ std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
 }
 
 TEST(CollectSimulation, KeepsEveryCommittedPoint) {
-    // Among them seed 215, which finds a collector that waits for no session.
-    const std::uint64_t first = number_from("HOLDFAST_SIM_SEED", 150);
-    const std::uint64_t runs =
-        std::getenv("HOLDFAST_SIM_SEED") != nullptr  // NOLINT(concurrency-mt-unsafe)
-            ? 1
-            : number_from("HOLDFAST_SIM_RUNS", 100);
+    std::vector<std::uint64_t> seeds;
+    if (std::getenv("HOLDFAST_SIM_SEED") != nullptr) {  // NOLINT(concurrency-mt-unsafe)
+        seeds = {number_from("HOLDFAST_SIM_SEED", 0)};
+    } else {
+        // These found a collector that took a point for damaged which another process removed while
+        // it was marked; among those that follow, 538 finds one that waits for no session.
+        seeds = {362, 674, 823};
+        constexpr std::uint64_t kFirst = 450;
+        const std::uint64_t runs = number_from("HOLDFAST_SIM_RUNS", 100);
+        for (std::uint64_t seed = kFirst; seed < kFirst + runs; ++seed) {
+            seeds.push_back(seed);
+        }
+    }
     std::uint64_t steps = 0;
-    for (std::uint64_t seed = first; seed < first + runs; ++seed) {
+    for (const std::uint64_t seed : seeds) {
         SCOPED_TRACE(fmt::format("HOLDFAST_SIM_SEED={}", seed));
         Simulation simulation{seed};
         simulation.run();
@@ -273,8 +319,8 @@ TEST(CollectSimulation, KeepsEveryCommittedPoint) {
             return;
         }
     }
-    RecordProperty("seeds", fmt::format("{} to {}", first, first + runs - 1));
-    fmt::print("seeds {} to {}, {} storage calls\n", first, first + runs - 1, steps);
+    RecordProperty("seeds", fmt::format("{}", fmt::join(seeds, " ")));
+    fmt::print("seeds {}, {} storage calls\n", fmt::join(seeds, " "), steps);
 }
 
 TEST(CollectSimulation, TheSameSeedMakesTheSameRun) {

@@ -81,6 +81,22 @@ void CollectorBase::require_running() const {
     }
 }
 
+/// Another process may remove a point, and its collector what the point alone needed, while it is
+/// marked here: then nothing of it need be there.
+bool CollectorBase::drop_obstacles_of_removed(
+    const ObjectKey& commit,
+    std::size_t before,
+    CollectWork& work,
+    std::vector<DamagedObject>& obstacles
+) {
+    if (obstacles.size() == before || store_.size(commit, stop_)) {
+        return false;
+    }
+    obstacles.erase(obstacles.begin() + static_cast<std::ptrdiff_t>(before), obstacles.end());
+    work.marker->forget_nodes();
+    return true;
+}
+
 void CollectorBase::mark_points(CollectWork& work, std::vector<DamagedObject>& obstacles) {
     const auto listing = repository_.list_known(kPointsPrefix, stop_);
     obstacles.insert(obstacles.end(), listing.damaged.begin(), listing.damaged.end());
@@ -88,29 +104,30 @@ void CollectorBase::mark_points(CollectWork& work, std::vector<DamagedObject>& o
     for (const auto& point : listing.points) {
         require_running();
         progress("mark", done++, listing.points.size());
-        if (work.marked.contains(point.summary.id)) {
+        const PointId id = point.summary.id;
+        if (work.marked.contains(id)) {
             continue;
         }
         const std::size_t before = obstacles.size();
         try {
             const auto root = repository_.read_streams_root(point, stop_);
-            work.marker->mark(root, "a recovery point", point.summary.id, obstacles, stop_);
+            work.marker->mark(root, "a recovery point", id, obstacles, stop_);
         } catch (const Error& error) {
             if (!is_obstacle(error)) {
                 throw;
             }
-            if (!store_.size(commit_key(point.group, point.summary.id), stop_)) {
-                continue;  // Removed meanwhile.
-            }
             obstacles.push_back(obstacle_of(error, "points"));
-            obstacles.back().points.push_back(point.summary.id);
+            obstacles.back().points.push_back(id);
         }
-        if (obstacles.size() == before) {
-            work.marked.insert(point.summary.id);
+        if (!drop_obstacles_of_removed(commit_key(point.group, id), before, work, obstacles) &&
+            obstacles.size() == before) {
+            work.marked.insert(id);
         }
     }
-    for (const ContentRef& root : repository_.reads_.roots(stop_)) {
-        work.marker->mark(root, "a point that is being read", {}, obstacles, stop_);
+    for (const OpenReads::Read& read : repository_.reads_.list(stop_)) {
+        const std::size_t before = obstacles.size();
+        work.marker->mark(read.root, "a point that is being read", {}, obstacles, stop_);
+        (void)drop_obstacles_of_removed(read.commit, before, work, obstacles);
     }
 }
 

@@ -46,6 +46,12 @@ protected:
     [[nodiscard]] static SessionInfo describe(const SessionRecord& session, SessionLife life);
     /// Marks committed points that `work` does not have yet, and those being read.
     void mark_points(CollectWork& work, std::vector<DamagedObject>& obstacles);
+    [[nodiscard]] bool drop_obstacles_of_removed(
+        const ObjectKey& commit,
+        std::size_t before,
+        CollectWork& work,
+        std::vector<DamagedObject>& obstacles
+    );
     void progress(std::string_view what, std::uint64_t done, std::uint64_t total) const;
     void require_running() const;
 

@@ -33,6 +33,9 @@ public:
         std::vector<DamagedObject>& obstacles,
         std::stop_token stop
     );
+    /// Has everything read again by later calls. To be called when obstacles are dropped: nodes
+    /// above what could not be read would else pass for read.
+    void forget_nodes() { nodes_.clear(); }
     [[nodiscard]] bool is_live(const ChunkKey& key) const { return live_.may_contain(key); }
 
 private:

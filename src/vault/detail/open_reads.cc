@@ -6,7 +6,7 @@ namespace holdfast::vault {
 
 OpenReads::Guard::Guard(OpenReads& reads) : reads_{reads}, number_{[&reads] {
     const std::lock_guard lock{reads.mutex_};
-    reads.open_.emplace(reads.next_, Read{});
+    reads.open_.emplace(reads.next_, Open{});
     return reads.next_++;
 }()} {}
 
@@ -18,15 +18,19 @@ OpenReads::Guard::~Guard() {
     reads_.changed_.notify_all();
 }
 
-void OpenReads::Guard::found(const std::optional<ContentRef>& root) {
+void OpenReads::Guard::found(const std::optional<ContentRef>& root, const ObjectKey& commit) {
     {
         const std::lock_guard lock{reads_.mutex_};
-        reads_.open_.at(number_) = {.found = true, .root = root};
+        Open& open = reads_.open_.at(number_);
+        open.found = true;
+        if (root) {
+            open.read = Read{.root = *root, .commit = commit};
+        }
     }
     reads_.changed_.notify_all();
 }
 
-std::vector<ContentRef> OpenReads::roots(const std::stop_token& stop) {
+std::vector<OpenReads::Read> OpenReads::list(const std::stop_token& stop) {
     std::unique_lock lock{mutex_};
     const std::uint64_t before = next_;
     // A read that begins later finds its point committed, so the collector finds it, too.
@@ -35,13 +39,13 @@ std::vector<ContentRef> OpenReads::roots(const std::stop_token& stop) {
             return one.second.found || one.first >= before;
         });
     });
-    std::vector<ContentRef> roots;
-    for (const auto& [number, read] : open_) {
-        if (read.root) {
-            roots.push_back(*read.root);
+    std::vector<Read> reads;
+    for (const auto& [number, open] : open_) {
+        if (open.read) {
+            reads.push_back(*open.read);
         }
     }
-    return roots;
+    return reads;
 }
 
 }  // namespace holdfast::vault

@@ -24,26 +24,31 @@ public:
         ~Guard();
         Guard(const Guard&) = delete;
         Guard& operator=(const Guard&) = delete;
-        /// Now it is known where the point begins. Nothing: it has no streams.
-        void found(const std::optional<ContentRef>& root);
+        /// Now it is known where the point begins (nothing: it has no streams), and which object
+        /// makes it exist.
+        void found(const std::optional<ContentRef>& root, const ObjectKey& commit);
 
     private:
         OpenReads& reads_;
         const std::uint64_t number_;
     };
 
-    /// Where the points being read begin. Waits for those that are just being looked up.
-    [[nodiscard]] std::vector<ContentRef> roots(const std::stop_token& stop);
+    struct Read {
+        ContentRef root;
+        ObjectKey commit;
+    };
+    /// The points being read that have streams. Waits for those that are just being looked up.
+    [[nodiscard]] std::vector<Read> list(const std::stop_token& stop);
 
 private:
-    struct Read {
+    struct Open {
         bool found = false;
-        std::optional<ContentRef> root;
+        std::optional<Read> read = {};
     };
     std::mutex mutex_;
     std::condition_variable_any changed_;
     std::uint64_t next_ = 0;              // Guarded by mutex_.
-    std::map<std::uint64_t, Read> open_;  // Guarded by mutex_.
+    std::map<std::uint64_t, Open> open_;  // Guarded by mutex_.
 };
 
 }  // namespace holdfast::vault

@@ -124,6 +124,7 @@ public:
     StreamReaderImpl(
         Engine& engine,
         ThreadPool& pool,
+        const PointInVault& point,
         const NodeSource& nodes,
         const format::StreamEntry& entry,
         std::shared_ptr<std::atomic<std::size_t>> open_streams,
@@ -132,6 +133,7 @@ public:
         : engine_{engine},
           pool_{pool},
           open_streams_{std::move(open_streams)},
+          point_{point},
           size_bytes_{entry.size_bytes()},
           outer_stop_{std::move(stop), [this] { stop_.request_stop(); }},
           walker_{nodes, entry},
@@ -150,28 +152,7 @@ public:
     [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return size_bytes_; }
 
     std::size_t read(MutableByteSpan out) override {
-        std::size_t done = 0;
-        while (done < out.size()) {
-            if (at_ == current_.size()) {
-                if (!find_piece()) {
-                    break;
-                }
-                if (const std::size_t size = read_piece(out.subspan(done))) {
-                    done += size;
-                    continue;
-                }
-                load_piece();
-            }
-            const std::size_t size = std::min(out.size() - done, current_.size() - at_);
-            std::copy_n(current_.data() + at_, size, out.data() + done);
-            at_ += size;
-            done += size;
-        }
-        given_bytes_ += done;
-        if (done < out.size()) {
-            require_whole();
-        }
-        return done;
+        return point_.while_there([&] { return read_bytes(out); });
     }
 
     [[nodiscard]] std::size_t next_piece_bytes() override {
@@ -213,6 +194,31 @@ private:
         Piece piece;
         std::shared_ptr<Fetch> fetch = nullptr;
     };
+
+    std::size_t read_bytes(MutableByteSpan out) {
+        std::size_t done = 0;
+        while (done < out.size()) {
+            if (at_ == current_.size()) {
+                if (!find_piece()) {
+                    break;
+                }
+                if (const std::size_t size = read_piece(out.subspan(done))) {
+                    done += size;
+                    continue;
+                }
+                load_piece();
+            }
+            const std::size_t size = std::min(out.size() - done, current_.size() - at_);
+            std::copy_n(current_.data() + at_, size, out.data() + done);
+            at_ += size;
+            done += size;
+        }
+        given_bytes_ += done;
+        if (done < out.size()) {
+            require_whole();
+        }
+        return done;
+    }
 
     [[nodiscard]] bool is_equal(const Piece& piece, ByteSpan have) {
         if (piece.extent && !piece.extent->base) {
@@ -333,6 +339,7 @@ private:
     Engine& engine_;
     ThreadPool& pool_;
     const std::shared_ptr<std::atomic<std::size_t>> open_streams_;  // Of the point, this one too.
+    const PointInVault point_;
     const std::uint64_t size_bytes_;
     std::stop_source stop_;
     std::stop_callback<std::function<void()>> outer_stop_;
@@ -351,23 +358,42 @@ private:
 
 }  // namespace
 
+void PointInVault::require_there() const {
+    if (engine_.store.size(commit_key(group_, id_), {})) {
+        return;
+    }
+    throw Error{
+        ErrorKind::kRecoveryPointNotFound,
+        ErrorText{
+            .message = fmt::format(
+                "The recovery point {} was removed while it was being read, and what it held has "
+                "been reclaimed.",
+                id_.to_string()
+            ),
+            .target = id_.to_string(),
+        }
+    };
+}
+
 PointReaderImpl::PointReaderImpl(
     Engine& engine,
     ThreadPool& pool,
+    const PointInVault& point,
     PointSummary summary,
     std::optional<ContentRef> streams,
     std::unique_ptr<OpenReads::Guard> guard
 )
     : engine_{engine},
       pool_{pool},
+      point_{point},
       summary_{std::move(summary)},
       streams_{streams},
       guard_{std::move(guard)} {}
 
 NodeSource PointReaderImpl::node_source(std::stop_token stop) const {
-    return [&engine = engine_, stop = std::move(stop)](BlobType type, const ChunkId& id) {
-        return engine.blobs.read(type, id, stop);
-    };
+    return [&engine = engine_, point = point_, stop = std::move(stop)](
+               BlobType type, const ChunkId& id
+           ) { return point.while_there([&] { return engine.blobs.read(type, id, stop); }); };
 }
 
 void PointReaderImpl::list_streams(
@@ -457,7 +483,7 @@ std::unique_ptr<StreamReader> PointReaderImpl::open_stream(
         };
     }
     return std::make_unique<StreamReaderImpl>(
-        engine_, pool_, node_source(stop), *entry, open_streams_, stop
+        engine_, pool_, point_, node_source(stop), *entry, open_streams_, stop
     );
 }
 

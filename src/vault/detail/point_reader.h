@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/error.h"
 #include "base/threads.h"
 #include "vault/detail/engine.h"
 #include "vault/detail/manifest.h"
@@ -17,8 +18,39 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace holdfast::vault {
+
+/// A point that is being read, and that another process, whose collector knows nothing of that, may
+/// remove meanwhile.
+class PointInVault {
+public:
+    /// `engine` must outlive it.
+    PointInVault(Engine& engine, const PointGroup& group, const PointId& id)
+        : engine_{engine}, group_{group}, id_{id} {}
+
+    /// What `body` returns. Throws what it throws, but kRecoveryPointNotFound when it meets damage
+    /// and the point is not there any more.
+    template <typename Body>
+    decltype(auto) while_there(Body&& body) const {
+        try {
+            return std::forward<Body>(body)();
+        } catch (const Error& error) {
+            if (error.kind() == ErrorKind::kVaultCorrupt) {
+                require_there();
+            }
+            throw;
+        }
+    }
+
+private:
+    void require_there() const;
+
+    Engine& engine_;
+    PointGroup group_;
+    PointId id_;
+};
 
 class PointReaderImpl final : public PointReader {
 public:
@@ -26,6 +58,7 @@ public:
     PointReaderImpl(
         Engine& engine,
         ThreadPool& pool,
+        const PointInVault& point,
         PointSummary summary,
         std::optional<ContentRef> streams,
         std::unique_ptr<OpenReads::Guard> guard
@@ -57,6 +90,7 @@ private:
 
     Engine& engine_;
     ThreadPool& pool_;
+    const PointInVault point_;
     const PointSummary summary_;
     const std::optional<ContentRef> streams_;
     const std::unique_ptr<OpenReads::Guard> guard_;  // Keeps what the point reaches.

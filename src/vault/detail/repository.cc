@@ -242,10 +242,12 @@ std::unique_ptr<PointReader> RepositoryImpl::open_point(PointId id, std::stop_to
     if (!point) {
         throw no_such_point(id);
     }
-    const auto streams = read_streams_root(*point, stop);
-    guard->found(streams);
+    const PointInVault in_vault{engine_, point->group, id};
+    const auto streams =
+        in_vault.while_there([&] { return read_streams_root(*point, stop); });
+    guard->found(streams, commit_key(point->group, id));
     return std::make_unique<PointReaderImpl>(
-        engine_, read_pool_, std::move(point->summary), streams, std::move(guard)
+        engine_, read_pool_, in_vault, std::move(point->summary), streams, std::move(guard)
     );
 }
 
