@@ -119,7 +119,7 @@ struct ClockLeap {
     std::string message;
 };
 
-/// Runs jobs: a durable queue in the catalog, `max_jobs` workers, and the scheduler that fills it.
+/// Runs jobs: a durable queue in the catalog, `max_jobs` workers and one that collects, scheduler.
 /// One operation at a time per datasource, `max_jobs_per_server` per server. Safe from any thread.
 ///
 /// Life of a job row: Queued, InProgress, [Cancelling,] then Completed, CompletedWithWarnings,

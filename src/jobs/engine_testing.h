@@ -347,12 +347,18 @@ private:
 /// Passes everything on to a store that outlives it.
 class ForwardingStore final : public vault::ObjectStore {
 public:
-    explicit ForwardingStore(vault::ObjectStore& inner) : inner_{inner} {}
+    using BeforePut = std::function<void(const vault::ObjectKey&, const std::stop_token&)>;
+
+    explicit ForwardingStore(vault::ObjectStore& inner, BeforePut before_put = {})
+        : inner_{inner}, before_put_{std::move(before_put)} {}
     [[nodiscard]] vault::StoreFeatures features() const noexcept override {
         return inner_.features();
     }
     vault::PutOutcome put_new(const vault::ObjectKey& key, ByteSpan data, std::stop_token stop)
         override {
+        if (before_put_) {
+            before_put_(key, stop);
+        }
         return inner_.put_new(key, data, std::move(stop));
     }
     std::optional<Bytes> get(const vault::ObjectKey& key, std::stop_token stop) override {
@@ -379,6 +385,7 @@ public:
 
 private:
     vault::ObjectStore& inner_;
+    BeforePut before_put_;
 };
 
 inline constexpr const char* kSubscription = "00000000-0000-4000-8000-000000000001";
@@ -453,6 +460,8 @@ struct WorldOptions {
     const IdentityCheck* identity_check = nullptr;
     /// Only after expiry, so that tests of other jobs see no collection.
     CollectSettings collect = {.interval = std::chrono::seconds{0}};
+    /// May wait, or throw.
+    ForwardingStore::BeforePut before_put = {};
 };
 
 class World {
@@ -618,7 +627,7 @@ private:
             store = std::make_unique<vault::MemoryStore>();
         }
         if (!fault_) {
-            return std::make_unique<ForwardingStore>(*store);
+            return std::make_unique<ForwardingStore>(*store, options.before_put);
         }
         faulty_.push_back(std::make_unique<vault::FaultyStore>(*store, *fault_, fault_count_));
         return std::make_unique<ForwardingStore>(*faulty_.back());

@@ -15,6 +15,9 @@ namespace {
 
 constexpr int kFinishAttemptsMax = 5;  // With the waits between them about half a minute.
 
+/// One after the other is as fast, and takes the memory of one.
+constexpr std::size_t kCollectionsAtOnce = 1;
+
 const std::vector<std::string> kActiveStates{"InProgress", "Cancelling"};
 
 Error interrupted_error(const catalog::JobRecord& job) {
@@ -123,6 +126,11 @@ std::set<std::string> locks_of(const catalog::JobRecord& job) {
         locks.insert("verify:" + to_lower(job.instance_id));
         return locks;
     }
+    if (job.operation == kCollectOperation) {
+        // Runs beside everything else on the vault, expiry too (docs/format.md 6).
+        locks.insert("collect:" + to_lower(job.vault_id));
+        return locks;
+    }
     if (!job.datasource_id.empty()) {
         locks.insert(to_lower(job.datasource_id));
     } else {
@@ -146,7 +154,8 @@ JobQueue::~JobQueue() {
 }
 
 void JobQueue::start() {
-    workers_ = std::make_unique<ThreadPool>("jobs", settings_.max_jobs, settings_.max_jobs);
+    const std::size_t most = settings_.max_jobs + kCollectionsAtOnce;
+    workers_ = std::make_unique<ThreadPool>("jobs", most, most);
     dispatcher_ = std::jthread{[this](const std::stop_token& token) {
         name_this_thread("jobs-queue");
         dispatch(token);
@@ -186,7 +195,7 @@ void JobQueue::dispatch(std::stop_token stop) {
         {
             std::unique_lock lock{mutex_};
             changed_.wait(lock, stop, [this] {
-                return woken_ && running_.size() < settings_.max_jobs;
+                return woken_ && running_.size() < settings_.max_jobs + kCollectionsAtOnce;
             });
             if (stop.stop_requested()) {
                 return;
@@ -232,19 +241,22 @@ bool JobQueue::may_run(const catalog::JobRecord& job, const std::set<std::string
         return false;
     }
     const std::lock_guard guard{mutex_};
-    if (running_.size() >= settings_.max_jobs) {
-        return false;
-    }
+    const bool collects = job.operation == kCollectOperation;
+    std::size_t alike = 0;
     std::size_t on_server = 0;
     for (const auto& [id, running] : running_) {
         if (overlaps(running.locks)) {
             return false;
         }
+        if (running.collects == collects) {
+            ++alike;
+        }
         if (!job.server_key.empty() && running.server_key == job.server_key) {
             ++on_server;
         }
     }
-    return on_server < settings_.max_jobs_per_server;
+    return alike < (collects ? kCollectionsAtOnce : settings_.max_jobs) &&
+           on_server < settings_.max_jobs_per_server;
 }
 
 std::shared_ptr<JobContext> JobQueue::begin(const catalog::JobRecord& job) {
@@ -257,7 +269,9 @@ std::shared_ptr<JobContext> JobQueue::begin(const catalog::JobRecord& job) {
     {
         // Known as running before the row says so: fail_orphans() must never see it otherwise.
         const std::lock_guard lock{mutex_};
-        running_[job.id] = Running{context, locks_of(job), job.server_key};
+        running_[job.id] = Running{
+            context, locks_of(job), job.server_key, job.operation == kCollectOperation
+        };
     }
     bool begun = false;
     const bool written = run_boundary(

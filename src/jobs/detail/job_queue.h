@@ -18,8 +18,9 @@
 namespace holdfast::jobs {
 
 /// Takes jobs from the durable queue (rows of state Queued, oldest first) and runs them on
-/// `max_jobs` workers, so that no two that touch the same datasource run at once. Safe from any
-/// thread.
+/// `max_jobs` workers, so that no two that touch the same datasource run at once. Collections have
+/// a worker of their own, for one at a time: the longest of jobs holds no backup up, and no number
+/// of backups keeps it from starting. Safe from any thread.
 class JobQueue {
 public:
     JobQueue(EngineParts parts, const EngineSettings& settings);
@@ -53,6 +54,7 @@ private:
         std::shared_ptr<JobContext> context;
         std::set<std::string> locks;
         std::string server_key;
+        bool collects = false;
     };
     class Claim;
 
@@ -79,7 +81,8 @@ private:
     std::jthread dispatcher_;
 };
 
-/// What a job must have to itself: its datasource, the target it restores into, or the vault.
+/// What a job must have to itself: its datasource, the target it restores into, the expiry or the
+/// collection of its vault.
 [[nodiscard]] std::set<std::string> locks_of(const catalog::JobRecord& job);
 
 [[nodiscard]] bool is_ended(std::string_view status) noexcept;
