@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include <gmock/gmock.h>
+
 namespace holdfast::postgres {
 namespace {
 
