@@ -5,10 +5,10 @@
 #include "vault/testing/vault_testing.h"
 #include "vault/vault.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <random>
+
+#include <gtest/gtest.h>
 
 // Streams of pages: what an edit costs, what is shared, and that every point is a full one whatever
 // happens to its neighbours.
@@ -119,8 +119,35 @@ TEST(Extents, EqualExtentsOfOtherFilesAreStoredOnce) {
     EXPECT_EQ(vault.restore(copied.id).at("pages/base/6/16384"), file);
 }
 
-// The deltas are always against the base, so none is needed for another; when they have cost twice
-// as much as the base, the next one is a base.
+// A delta that held all changes since the base would cost thirty times as much on the thirtieth day
+// as on the first: 2.8 MB in all.
+TEST(Extents, WhatChangedIsStoredAgainAFewTimesOnly) {
+    constexpr std::size_t kExtents = 32;
+    constexpr std::size_t kExtentBytes = 64 * kKiB;
+    TestVault vault{kSmallExtents};
+    Bytes file = pseudo_random_bytes(kExtents * kExtentBytes, 1);
+    vault.back_up({{kFile, file}});
+    std::uint64_t stored = 0;
+    std::vector<std::pair<PointId, Bytes>> points;
+    for (std::size_t day = 1; day < 30; ++day) {
+        for (std::size_t extent = 0; extent < kExtents; ++extent) {
+            const Bytes changed = pseudo_random_bytes(200, day * 100 + extent);
+            std::copy(changed.begin(), changed.end(), &file[extent * kExtentBytes + day * 2000]);
+        }
+        const PointSummary point = vault.back_up({{kFile, file}});
+        stored += point.stored_bytes;
+        points.emplace_back(point.id, file);
+    }
+    EXPECT_LT(stored, 1'300'000U);
+    vault.reopen();
+    for (const auto& [id, bytes] : points) {
+        EXPECT_EQ(vault.restore(id).at(kFile), bytes);
+    }
+    EXPECT_TRUE(vault.repository().check({.read_data_percent = 100}, {}).sound());
+}
+
+// Every point names all it needs; when the deltas have cost twice as much as the base, the next one
+// is a base.
 TEST(Extents, ABaseIsReplacedInTime) {
     TestVault vault{kSmallExtents};
     Bytes file = pseudo_random_bytes(64 * kKiB, 1);

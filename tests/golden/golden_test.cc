@@ -24,6 +24,8 @@ using testing::text_like_bytes;
 const fs::path kVersion1 = fs::path{HOLDFAST_GOLDEN_DIR} / "v1";
 /// Of the same version, with the feature "extents".
 const fs::path kVersion1Extents = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-extents";
+/// And with "delta-layers": extents of one, two and three deltas.
+const fs::path kVersion1Layers = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-layers";
 /// In the middle of collections: sessions at work, a condemned list, suspects, verified packs.
 const fs::path kVersion1Collect = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-collect";
 constexpr std::string_view kKeyFile = "key.txt";
@@ -148,7 +150,9 @@ TEST(Golden, Version1TakesExtentsAndSaysSo) {
         EXPECT_TRUE(testing::read_streams(*repository, *first) == first_data());
     }
     EXPECT_NE(as_text(store.get(config_key(2), {}).value()).find("extents"), std::string::npos);
-    EXPECT_FALSE(store.get(config_key(3), {}).has_value());
+    const Bytes last = store.get(config_key(3), {}).value();
+    EXPECT_NE(as_text(last).find("delta-layers"), std::string::npos);
+    EXPECT_FALSE(store.get(config_key(4), {}).has_value());
 }
 
 // ---- Extents ----
@@ -207,6 +211,37 @@ TEST(Golden, Version1WithExtentsOpensAndRestores) {
     EXPECT_LT(again.stored_bytes, 2000U);
 }
 
+/// Of every point another page has changed.
+Streams layered_data(int generation) {
+    Streams streams{{"pages/base/1/1", sparse_pages(200'000, 1)}};
+    Bytes& bytes = streams["pages/base/1/1"];
+    for (int day = 1; day < generation; ++day) {
+        const Bytes some = testing::pseudo_random_bytes(200, static_cast<std::uint64_t>(day));
+        const std::size_t at = static_cast<std::size_t>(day % 8) * 8 * kKiB + 1000;
+        std::copy(some.begin(), some.end(), &bytes[at]);
+    }
+    return streams;
+}
+constexpr int kLayeredPoints = 9;
+
+TEST(Golden, Version1WithDeltaLayersOpensAndRestores) {
+    MemoryStore store;
+    load(store, kVersion1Layers);
+    SystemClock clock;
+    const auto key = read_file(kVersion1Layers / kKeyFile, kFileMax);
+    ASSERT_TRUE(key.has_value());
+    const auto repository = Repository::open(store, parse_key(*key), clock);
+    const PointList list = repository->list_points({});
+    ASSERT_EQ(list.points.size(), static_cast<std::size_t>(kLayeredPoints));
+    for (int i = 0; i < kLayeredPoints; ++i) {
+        const PointId id = list.points[static_cast<std::size_t>(i)].id;
+        EXPECT_TRUE(testing::read_streams(*repository, id) == layered_data(i + 1)) << i;
+    }
+    EXPECT_TRUE(repository->check({.read_data_percent = 100}, {}).sound());
+    const PointSummary again = testing::write_point(*repository, layered_data(kLayeredPoints));
+    EXPECT_EQ(again.reused_chunk_count, again.chunk_count);
+}
+
 // ---- Collections ----
 
 /// Of three points, the first two of which are gone.
@@ -259,9 +294,8 @@ TEST(Golden, Version1InTheMiddleOfCollectionsGoesOn) {
     EXPECT_LT(again.reused_chunk_count, again.chunk_count);
     EXPECT_GT(again.stored_bytes, 6000U);
 
-    const CollectReport last = repository->collect(
-        repository->plan_collection({.end_foreign_sessions = true}, {}), {}
-    );
+    const CollectReport last =
+        repository->collect(repository->plan_collection({.end_foreign_sessions = true}, {}), {});
     EXPECT_EQ(last.ended_sessions, 2U);
     EXPECT_GE(last.removed.packs, plan.condemned_before.packs);
     EXPECT_EQ(count(store, "condemned/"), 0U);
@@ -293,6 +327,21 @@ TEST(Golden, DISABLED_WriteExtentsAnew) {
     testing::write_point(*repository, pages_data(2));
     save(store, kVersion1Extents);
     write_file_durably(kVersion1Extents / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
+}
+
+TEST(Golden, DISABLED_WriteLayersAnew) {
+    ASSERT_FALSE(fs::exists(kVersion1Layers)) << "a golden repository is never written again";
+    MemoryStore store;
+    FakeClock clock{testing::instant(0)};
+    const Secret key = new_key();
+    Repository::create(store, key, {.label = "golden"}, clock);
+    const auto repository = Repository::open(store, key, clock, kGoldenExtents);
+    for (int i = 1; i <= kLayeredPoints; ++i) {
+        testing::write_point(*repository, layered_data(i));
+        clock.advance(std::chrono::hours{24});
+    }
+    save(store, kVersion1Layers);
+    write_file_durably(kVersion1Layers / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
 }
 
 TEST(Golden, DISABLED_WriteCollectAnew) {

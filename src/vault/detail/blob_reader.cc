@@ -13,7 +13,8 @@ namespace {
 /// side.
 constexpr std::uint32_t kSmallFrameBytes = 64 * kKiB;
 constexpr std::uint64_t kWindowBytes = 512 * kKiB;
-constexpr std::size_t kWindowsMax = 8;
+/// As many as a few readers are in at the same time: bases, and deltas of three days.
+constexpr std::size_t kWindowsMax = 32;
 constexpr std::size_t kHeadersMax = 64;
 constexpr std::size_t kIdleOpenersMax = 16;
 
@@ -297,7 +298,7 @@ void BlobReader::read_extent_to(
         std::fill(out.begin(), out.end(), std::byte{0});
         return;
     }
-    if (!extent.delta) {
+    if (extent.deltas.empty()) {
         read_to(BlobType::kExtent, *extent.base, out, stop);
         return;
     }
@@ -316,8 +317,10 @@ void BlobReader::read_extent_to(
         std::copy_n(other.begin(), kept, out.begin());
         std::fill(out.begin() + static_cast<std::ptrdiff_t>(kept), out.end(), std::byte{0});
     }
-    if (!apply_page_delta(read(BlobType::kPageDelta, *extent.delta, stop), out)) {
-        refuse("has a page delta that does not fit it");
+    for (const ChunkId& delta : extent.deltas) {
+        if (!apply_page_delta(read(BlobType::kPageDelta, delta, stop), out)) {
+            refuse("has a page delta that does not fit it");
+        }
     }
     auto opener = take_opener();
     if (chunk_id(opener->id_hash, BlobType::kExtent, out) != extent.digest) {

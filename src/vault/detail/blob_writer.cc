@@ -212,10 +212,15 @@ void BlobWriter::process_extent(Worker& worker, const BlobTask& task) {
 }
 
 /// What the parent has may lie in a pack that nothing new may rely on; then the index must tell.
+bool BlobWriter::may_build_on(const ChunkId& id) {
+    return parent_may_be_trusted() || is_stored(id);
+}
+
 bool BlobWriter::parent_is_sound(const Extent& parent) {
-    return parent_may_be_trusted() ||
-           ((!parent.base || is_stored(*parent.base)) &&
-            (!parent.delta || is_stored(*parent.delta)));
+    return (!parent.base || may_build_on(*parent.base)) &&
+           std::all_of(parent.deltas.begin(), parent.deltas.end(), [this](const ChunkId& delta) {
+               return may_build_on(delta);
+           });
 }
 
 Extent BlobWriter::settle_extent(
@@ -246,53 +251,114 @@ Extent BlobWriter::settle_extent(
     return whole;
 }
 
-/// Nothing when a new base is the better choice, or the old one cannot be relied on.
-std::optional<Extent> BlobWriter::store_as_delta(
-    Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
-) {
-    if (!parent_may_be_trusted() && !is_stored(*parent.base)) {
+/// Nothing when the base cannot be built on. Without the deltas when one of them cannot, or does
+/// not fit the new length.
+std::optional<BlobWriter::Past> BlobWriter::read_past(const Extent& parent, std::size_t size) {
+    if (!may_build_on(*parent.base)) {
         return std::nullopt;
     }
-    Bytes base;
-    std::optional<BlobLocation> location;
+    Past past;
     try {
-        base = engine_.blobs.read(BlobType::kExtent, *parent.base, stop_source_.get_token());
-        location = engine_.blobs.locate(*parent.base, stop_source_.get_token());
+        past.state = engine_.blobs.read(BlobType::kExtent, *parent.base, stop_source_.get_token());
+        const auto location = engine_.blobs.locate(*parent.base, stop_source_.get_token());
+        // Read elsewhere than where nothing new may rely on it: not a base for new points.
+        if (!location || !may_build_on(*parent.base)) {
+            return std::nullopt;
+        }
+        past.base_frame_bytes = location->frame_bytes;
     } catch (const Error& error) {
         if (error.kind() != ErrorKind::kVaultCorrupt) {
             throw;
         }
-    }
-    // Read elsewhere than where nothing new may rely on it: not a base for new points.
-    if (!location || (!parent_may_be_trusted() && !is_stored(*parent.base))) {
         return std::nullopt;
     }
-    const ByteSpan delta = make_page_delta(base, plain, worker.delta);
-    if (engine_.options.verification == Verification::kBeforePublish) {
-        base.resize(plain.size());
-        if (!apply_page_delta(delta, base) ||
-            std::memcmp(plain.data(), base.data(), plain.size()) != 0) {
-            throw_corrupting_machine();
-        }
+    past.state.resize(size);
+    const bool all = std::all_of(parent.deltas.begin(), parent.deltas.end(), [&](const auto& id) {
+        return add_layer(past, id);
+    });
+    if (!all) {  // What was made of the state meanwhile is worthless.
+        past.deltas.clear();
+        past.frame_bytes.clear();
+        past.state = engine_.blobs.read(BlobType::kExtent, *parent.base, stop_source_.get_token());
+        past.state.resize(size);
     }
-    const Payload payload = prepare(worker, delta);
-    const std::uint64_t deltas_stored_bytes =
-        parent.deltas_stored_bytes + FrameHeader::kBytes + payload.bytes.size() + kTagBytes;
+    return past;
+}
+
+bool BlobWriter::add_layer(Past& past, const ChunkId& id) {
+    try {
+        Bytes delta = engine_.blobs.read(BlobType::kPageDelta, id, stop_source_.get_token());
+        const auto location = engine_.blobs.locate(id, stop_source_.get_token());
+        if (!location || !may_build_on(id) || !apply_page_delta(delta, past.state)) {
+            return false;
+        }
+        past.deltas.push_back(std::move(delta));
+        past.frame_bytes.push_back(location->frame_bytes);
+        return true;
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kVaultCorrupt) {
+            throw;
+        }
+        return false;
+    }
+}
+
+/// Takes the last delta back: XOR undoes itself.
+void BlobWriter::drop_layer(Past& past) {
+    HOLDFAST_CHECK(apply_page_delta(past.deltas.back(), past.state));
+    past.deltas.pop_back();
+    past.frame_bytes.pop_back();
+}
+
+/// Nothing when a new base is the better choice, or the old one cannot be relied on.
+///
+/// The new delta swallows those below it that are no larger than it has become by then: as in a
+/// binary counter, each changed page is stored again a few times only, however many backups follow.
+std::optional<Extent> BlobWriter::store_as_delta(
+    Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
+) {
+    auto past = read_past(parent, plain.size());
+    if (!past) {
+        return std::nullopt;
+    }
+    ByteSpan delta = make_page_delta(past->state, plain, worker.delta);
+    Payload payload = prepare(worker, delta);
+    const auto frame_bytes = [&payload] {
+        return FrameHeader::kBytes + payload.bytes.size() + kTagBytes;
+    };
+    std::uint64_t swallowed = frame_bytes();
+    const std::size_t layers = past->deltas.size();
+    while (!past->deltas.empty() &&
+           (past->deltas.size() == kDeltaLayersMax || past->frame_bytes.back() <= swallowed)) {
+        swallowed += past->frame_bytes.back();
+        drop_layer(*past);
+    }
+    if (past->deltas.size() < layers) {
+        delta = make_page_delta(past->state, plain, worker.delta);
+        payload = prepare(worker, delta);
+    }
+    if (engine_.options.verification == Verification::kBeforePublish &&
+        (!apply_page_delta(delta, past->state) ||
+         std::memcmp(plain.data(), past->state.data(), plain.size()) != 0)) {
+        throw_corrupting_machine();
+    }
+    Extent extent{.base = parent.base, .digest = digest};
+    extent.deltas.assign(
+        parent.deltas.begin(),
+        parent.deltas.begin() + static_cast<std::ptrdiff_t>(past->deltas.size())
+    );
+    extent.deltas_stored_bytes = parent.deltas_stored_bytes + frame_bytes();
     // Then the next deltas, which would repeat this one, cost more than starting over with a base.
-    if (deltas_stored_bytes * 100 >
-        std::uint64_t{location->frame_bytes} * engine_.options.rebase_percent) {
+    if (extent.deltas_stored_bytes * 100 >
+        past->base_frame_bytes * engine_.options.rebase_percent) {
         return std::nullopt;
     }
     const ChunkId id = chunk_id(worker.tools.id_hash, BlobType::kPageDelta, delta);
     if (!is_stored(id) && claim(id)) {
         store(worker, BlobType::kPageDelta, id, payload);
     }
-    return Extent{
-        .base = parent.base,
-        .delta = id,
-        .digest = digest,
-        .deltas_stored_bytes = deltas_stored_bytes,
-    };
+    extent.deltas.push_back(id);
+    return extent;
 }
 
 // ---- Packs ----

@@ -111,6 +111,17 @@ private:
         Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
     );
     [[nodiscard]] bool parent_is_sound(const Extent& parent);
+    [[nodiscard]] bool may_build_on(const ChunkId& id);
+    /// What the parent's extent was, at another length perhaps.
+    struct Past {
+        std::uint64_t base_frame_bytes = 0;
+        Bytes state;                             // The base and all deltas.
+        std::vector<Bytes> deltas;               // Those that may be built on; unpacked.
+        std::vector<std::uint64_t> frame_bytes;  // Of each.
+    };
+    [[nodiscard]] std::optional<Past> read_past(const Extent& parent, std::size_t size);
+    [[nodiscard]] bool add_layer(Past& past, const ChunkId& id);
+    static void drop_layer(Past& past);
     [[nodiscard]] bool is_stored(const ChunkId& id);
     [[nodiscard]] bool claim(const ChunkId& id);
     [[nodiscard]] bool stored_already(const BlobTask& task, const ChunkId& id);
@@ -149,9 +160,9 @@ private:
     std::vector<Buffer> buffers_;  // Idle. Guarded by mutex_.
     /// Nodes lie together, apart from data: who walks them reads many with one request.
     std::array<std::unique_ptr<OpenPack>, 2> filling_;  // Data, nodes. Guarded by mutex_.
-    std::vector<std::unique_ptr<OpenPack>> closing_;  // Full, not all sealed. Guarded by mutex_.
-    std::vector<std::unique_ptr<OpenPack>> idle_;     // Guarded by mutex_.
-    std::size_t packs_made_ = 0;                      // Guarded by mutex_.
+    std::vector<std::unique_ptr<OpenPack>> closing_;    // Full, not all sealed. Guarded by mutex_.
+    std::vector<std::unique_ptr<OpenPack>> idle_;       // Guarded by mutex_.
+    std::size_t packs_made_ = 0;                        // Guarded by mutex_.
     SegmentContents unindexed_;  // Published, not indexed yet. Guarded by mutex_.
 
     std::atomic<std::uint64_t> stored_bytes_ = 0;

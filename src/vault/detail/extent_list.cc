@@ -37,8 +37,10 @@ format::Extent to_stored(const Extent& extent) {
     if (extent.base) {
         stored.set_base(text_of(*extent.base));
     }
-    if (extent.delta) {
-        stored.set_delta(text_of(*extent.delta));
+    for (const ChunkId& delta : extent.deltas) {
+        stored.add_deltas(text_of(delta));
+    }
+    if (!extent.deltas.empty()) {
         stored.set_digest(text_of(extent.digest));
         stored.set_deltas_stored_bytes(extent.deltas_stored_bytes);
     }
@@ -48,21 +50,27 @@ format::Extent to_stored(const Extent& extent) {
 std::optional<Extent> parse_extent(const format::Extent& stored) {
     Extent extent;
     if (stored.base().empty()) {
-        const bool bare = stored.delta().empty() && stored.digest().empty();
+        const bool bare = stored.deltas().empty() && stored.digest().empty();
         return bare ? std::optional{extent} : std::nullopt;
     }
     extent.base = parse_chunk_id(stored.base());
     if (!extent.base) {
         return std::nullopt;
     }
-    if (stored.delta().empty()) {
+    if (stored.deltas().empty()) {
         extent.digest = *extent.base;
         return stored.digest().empty() ? std::optional{extent} : std::nullopt;
     }
-    extent.delta = parse_chunk_id(stored.delta());
     const auto digest = parse_chunk_id(stored.digest());
-    if (!extent.delta || !digest) {
+    if (!digest || static_cast<std::size_t>(stored.deltas_size()) > kDeltaLayersMax) {
         return std::nullopt;
+    }
+    for (const std::string& text : stored.deltas()) {
+        const auto delta = parse_chunk_id(text);
+        if (!delta) {
+            return std::nullopt;
+        }
+        extent.deltas.push_back(*delta);
     }
     extent.digest = *digest;
     extent.deltas_stored_bytes = stored.deltas_stored_bytes();

@@ -91,14 +91,15 @@ inline constexpr std::size_t kPageBytes = 8 * kKiB;
 /// Extents are powers of two: 64 KiB to 4 MiB.
 inline constexpr std::uint32_t kExtentLog2Min = 16;
 inline constexpr std::uint32_t kExtentLog2Max = 22;
+inline constexpr std::size_t kDeltaLayersMax = 3;
 
 /// One extent of a stream of pages as it is stored.
 struct Extent {
     std::optional<ChunkId> base = {};  ///< Nothing: all its bytes are zero.
-    std::optional<ChunkId> delta = {};
+    std::vector<ChunkId> deltas = {};  ///< Upon the base, one after the other.
     /// Tells extents apart: the chunk id of the bytes as an extent; of zeros, zero.
     ChunkId digest{};
-    std::uint64_t deltas_stored_bytes = 0;  ///< Since the base was stored; 0 without a delta.
+    std::uint64_t deltas_stored_bytes = 0;  ///< Since the base was stored; 0 without deltas.
     bool operator==(const Extent&) const = default;
 };
 

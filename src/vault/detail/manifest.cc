@@ -359,8 +359,8 @@ struct Everything {
         if (extent && extent->base) {
             visit(BlobType::kExtent, *extent->base);
         }
-        if (extent && extent->delta) {
-            visit(BlobType::kPageDelta, *extent->delta);
+        for (const ChunkId& delta : extent ? extent->deltas : std::vector<ChunkId>{}) {
+            visit(BlobType::kPageDelta, delta);
         }
     }
 

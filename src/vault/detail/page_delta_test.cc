@@ -5,10 +5,10 @@
 #include "vault/detail/key_ring.h"
 #include "vault/testing/vault_testing.h"
 
-#include <gtest/gtest.h>
-
 #include <map>
 #include <random>
+
+#include <gtest/gtest.h>
 
 namespace holdfast::vault {
 namespace {
@@ -99,7 +99,7 @@ protected:
         std::copy(bytes.begin(), bytes.end(), made.base->begin());
         made.digest = *made.base;
         if (number % 3 == 0) {
-            made.delta = made.base;
+            made.deltas.assign(1 + number % kDeltaLayersMax, *made.base);
             made.digest[0] ^= std::byte{1};
             made.deltas_stored_bytes = number;
         }
@@ -175,10 +175,18 @@ TEST_F(ExtentListTest, RefusesUnsoundNodes) {
     EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
     node.mutable_extents(0)->set_base(std::string(32, 'b'));
     EXPECT_TRUE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
-    node.mutable_extents(0)->set_delta(std::string(32, 'd'));
+    node.mutable_extents(0)->add_deltas(std::string(32, 'd'));
     EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
     node.mutable_extents(0)->set_digest(std::string(32, 'x'));
     EXPECT_TRUE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->add_deltas("short");
+    EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->set_deltas(1, std::string(32, 'e'));
+    node.mutable_extents(0)->add_deltas(std::string(32, 'f'));
+    EXPECT_TRUE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->add_deltas(std::string(32, 'g'));
+    EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->mutable_deltas()->RemoveLast();
     node.set_level(1);
     EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
 

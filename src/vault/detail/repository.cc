@@ -195,7 +195,10 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
     setup.session = std::make_unique<Session>(
         engine_, SessionPoint{.group = group, .id = PointId::random()}, stop
     );
-    setup.require_extents = [this, stop] { require_feature(kFeatureExtents, stop); };
+    setup.require_extents = [this, stop] {
+        require_feature(kFeatureExtents, stop);
+        require_feature(kFeatureLayers, stop);
+    };
     engine_.index.refresh(stop);
     engine_.index.distrust_missing_packs(stop);
     share_distrust(stop);

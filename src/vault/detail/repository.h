@@ -31,6 +31,8 @@ struct RepositoryConfig {
 inline constexpr std::string_view kFeatureCollect = "collect";
 /// Streams of pages (docs/format.md 8).
 inline constexpr std::string_view kFeatureExtents = "extents";
+/// More than one delta upon a base (docs/format.md 8).
+inline constexpr std::string_view kFeatureLayers = "delta-layers";
 
 class RepositoryImpl final : public Repository {
 public:
