@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""How fast the API answers: HOLDFAST=path/to/holdfast API_LOAD=path/to/api_load bench/api.py [seconds] [memory-requests]
+"""How fast the API answers: HOLDFAST=path/to/holdfast API_LOAD=path/to/api_load bench/api.py [--seconds N] [--parts logins,get,memory]
 
 Three questions to a throwaway server with its defaults (TLS, tokens checked, requests logged): GET of a vault at 2,000 requests/s over 500
-TLS connections; logins with a client secret, 50/s over 20; and the resident memory over many requests (1,000,000 unless told), closed loop.
+TLS connections; logins with a client secret, 50/s over 20; and the resident memory over many requests (1,000,000 unless told, `--memory-seconds` at most), closed loop.
 api_load shares the processors with the server, so what it says is worst on a small machine."""
+import argparse
 import json
 import os
 import shutil
@@ -35,8 +36,13 @@ class Load:
 
 
 def main():
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    many = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=int, default=20, help="of logins and of GETs at a fixed rate")
+    parser.add_argument("--memory-requests", type=int, default=1_000_000)
+    parser.add_argument("--memory-seconds", type=int, default=900, help="the memory run ends then, with fewer requests")
+    parser.add_argument("--parts", default="logins,get,memory")
+    options = parser.parse_args()
+    seconds, parts = options.seconds, options.parts.split(",")
     directory = tempfile.mkdtemp(prefix="holdfast-api-")
     holdfast = Holdfast(os.environ["HOLDFAST"], directory)
     try:
@@ -50,10 +56,13 @@ def main():
         context = ssl.create_default_context(cafile=os.path.join(holdfast.state, "tls", "ca.pem"))
         with urllib.request.urlopen(holdfast.url + "/adfs/oauth2/token", form.encode(), context=context) as answer:
             head = f"Authorization: Bearer {json.load(answer)['access_token']}\n"
-        load.run("logins with a client secret", "/adfs/oauth2/token", form_head, form, connections=20, rate=50, requests=50 * seconds)
+        if "logins" in parts:
+            load.run("logins with a client secret", "/adfs/oauth2/token", form_head, form, connections=20, rate=50, requests=50 * seconds)
         path = vault["id"] + "?api-version=2024-04-01"
-        load.run("GET of a vault", path, head, connections=500, rate=2000, requests=2000 * seconds)
-        load.run("memory", path, head, connections=50, rate=0, requests=many)
+        if "get" in parts:
+            load.run("GET of a vault", path, head, connections=500, rate=2000, requests=2000 * seconds)
+        if "memory" in parts:
+            load.run("memory", path, head, connections=50, rate=0, requests=options.memory_requests, seconds=options.memory_seconds)
     finally:
         holdfast.stop()
         shutil.rmtree(directory, ignore_errors=True)

@@ -2,15 +2,16 @@
 // requests, a histogram.
 //
 //   api_load --port N --ca FILE --path TARGET [--head FILE] [--body FILE] [--method GET]
-//   [--connections 500] [--rate 2000]
-//            [--requests 40000] [--pid PID]
+//            [--connections 500] [--rate 2000] [--requests 40000] [--seconds 0] [--pid PID]
 //
 // The loop is open: request n is due at n / rate, whatever became of those before it, and its
 // latency counts from then, so a server that stalls is charged for all that fell due meanwhile.
 // `--rate 0` closes the loop: every connection sends its next request when it has its answer, and
 // latencies count from the sending. `--head`: header fields, a line each (the token: a file, never
 // an argument).
-// `--pid`: whose resident memory is shown, ten times over the run.
+// `--pid`: whose resident memory is shown, ten times over the run, and whose processor time and
+// context switches a request took. The connections are opened one after another before the first
+// request is due; how long that takes is a figure of its own. `--seconds`: ends the run early.
 
 #include <algorithm>
 #include <array>
@@ -20,6 +21,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -38,6 +40,7 @@
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -56,6 +59,7 @@ struct Options {
     std::size_t connections = 500;
     std::size_t rate = 2000;
     std::size_t requests = 40'000;
+    std::size_t seconds = 0;  // 0: no limit.
     long pid = 0;
 };
 
@@ -91,6 +95,7 @@ Options read_options(int argc, char** argv) {
     options.connections = number("--connections", options.connections);
     options.rate = number("--rate", options.rate);
     options.requests = number("--requests", options.requests);
+    options.seconds = number("--seconds", options.seconds);
     options.pid = static_cast<long>(number("--pid", 0));
     if (options.port == 0 || options.ca.empty() || options.path.empty()) {
         fail("--port, --ca and --path are needed");
@@ -119,6 +124,41 @@ double resident_mib(long pid) {
     file >> total >> resident;
     return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE)) /
            (1024 * 1024);
+}
+
+/// Of a whole process, so far.
+struct Usage {
+    double user = 0;  // Seconds.
+    double system = 0;
+    std::uint64_t switches = 0;  // Of context, both kinds; of the threads that are there.
+};
+
+Usage operator-(const Usage& a, const Usage& b) {
+    return {a.user - b.user, a.system - b.system, a.switches - b.switches};
+}
+
+Usage usage_of(long pid) {
+    Usage usage;
+    const std::filesystem::path process{"/proc/" + std::to_string(pid)};
+    const std::string stat = text_of(process / "stat");
+    std::istringstream fields{stat.substr(stat.rfind(')') + 2)};
+    std::string skipped;
+    for (int i = 0; i < 11; ++i) {
+        fields >> skipped;
+    }
+    fields >> usage.user >> usage.system;
+    const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
+    usage.user /= ticks;
+    usage.system /= ticks;
+    for (const auto& task : std::filesystem::directory_iterator{process / "task"}) {
+        std::ifstream status{task.path() / "status"};
+        for (std::string line; std::getline(status, line);) {
+            if (line.find("ctxt_switches:") != std::string::npos) {
+                usage.switches += std::stoull(line.substr(line.find(':') + 1));
+            }
+        }
+    }
+    return usage;
 }
 
 struct Free {
@@ -207,30 +247,59 @@ public:
         : options_{options},
           request_{request_text(options)},
           context_{SSL_CTX_new(TLS_client_method())} {
+        // Timers as exact as the system has them, so that what is due is not sent late.
+        ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
         SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
         if (SSL_CTX_load_verify_locations(context_.get(), options.ca.c_str(), nullptr) != 1) {
             fail("cannot read " + options.ca);
         }
+        std::vector<std::uint32_t> opening;
         for (std::size_t i = 0; i < options.connections; ++i) {
+            const auto began = SteadyClock::now();
             auto connection = std::make_unique<Connection>(context_.get(), options.port);
             epoll_event event{.events = EPOLLIN, .data = {.ptr = connection.get()}};
             ::epoll_ctl(epoll_, EPOLL_CTL_ADD, connection->fd(), &event);
             free_.push_back(connection.get());
             connections_.push_back(std::move(connection));
+            opening.push_back(microseconds_since(began));
         }
+        std::sort(opening.begin(), opening.end());
+        std::printf(
+            "%zu connections opened one by one; ms each: p50 %.2f, p99 %.2f\n",
+            opening.size(),
+            percentile_ms(opening, 0.5),
+            percentile_ms(opening, 0.99)
+        );
         latencies_.reserve(options.requests);
     }
 
     void run() {
+        const Usage own = usage_of(::getpid());
+        const Usage theirs = options_.pid != 0 ? usage_of(options_.pid) : Usage{};
         started_ = SteadyClock::now();
-        while (latencies_.size() + errors_ < options_.requests) {
+        while (latencies_.size() + errors_ < options_.requests && !is_over()) {
             send_what_is_due();
             take_answers();
         }
         report();
+        report_usage("load generator", usage_of(::getpid()) - own);
+        if (options_.pid != 0) {
+            report_usage("server", usage_of(options_.pid) - theirs);
+        }
     }
 
 private:
+    static std::uint32_t microseconds_since(SteadyClock::time_point then) {
+        return static_cast<std::uint32_t>(
+            std::chrono::duration_cast<Microseconds>(SteadyClock::now() - then).count()
+        );
+    }
+
+    [[nodiscard]] bool is_over() const {
+        return options_.seconds != 0 &&
+               SteadyClock::now() - started_ >= std::chrono::seconds{options_.seconds};
+    }
+
     [[nodiscard]] SteadyClock::time_point due_at(std::size_t index) const {
         return started_ + Microseconds{index * 1'000'000 / options_.rate};
     }
@@ -253,10 +322,11 @@ private:
 
     void take_answers() {
         std::array<epoll_event, 256> events;
-        const bool next_is_due = options_.rate != 0 && sent_ < options_.requests && !free_.empty();
-        const int count = ::epoll_wait(
-            epoll_, events.data(), static_cast<int>(events.size()), next_is_due ? wait_ms() : 1000
-        );
+        // To the nanosecond: whole milliseconds would be a busy loop, at the cost of the server's
+        // processor, or requests that are sent late.
+        const timespec wait = time_to_wait();
+        const int count =
+            ::epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), &wait, nullptr);
         for (int i = 0; i < count; ++i) {
             auto& connection =
                 *static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr);
@@ -275,11 +345,15 @@ private:
         }
     }
 
-    [[nodiscard]] int wait_ms() const {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-            due_at(sent_) - SteadyClock::now()
-        );
-        return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1000));
+    [[nodiscard]] timespec time_to_wait() const {
+        std::chrono::nanoseconds left = std::chrono::seconds{1};
+        if (options_.rate != 0 && sent_ < options_.requests && !free_.empty()) {
+            left = std::clamp<std::chrono::nanoseconds>(
+                due_at(sent_) - SteadyClock::now(), std::chrono::nanoseconds{0}, left
+            );
+        }
+        const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
+        return {.tv_sec = seconds.count(), .tv_nsec = (left - seconds).count()};
     }
 
     void take_answer(Connection& connection, int status) {
@@ -289,9 +363,7 @@ private:
             ++statuses_[status];
             return;
         }
-        latencies_.push_back(static_cast<std::uint32_t>(
-            std::chrono::duration_cast<Microseconds>(SteadyClock::now() - connection.due()).count()
-        ));
+        latencies_.push_back(microseconds_since(connection.due()));
         if (options_.pid != 0 &&
             latencies_.size() % std::max<std::size_t>(options_.requests / 10, 1) == 0) {
             std::printf(
@@ -303,10 +375,22 @@ private:
         }
     }
 
-    [[nodiscard]] double percentile_ms(double share) const {
-        const auto index =
-            static_cast<std::size_t>(share * static_cast<double>(latencies_.size() - 1));
-        return latencies_.empty() ? 0 : latencies_[index] / 1000.0;
+    static double percentile_ms(const std::vector<std::uint32_t>& sorted, double share) {
+        const auto index = static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1));
+        return sorted.empty() ? 0 : sorted[index] / 1000.0;
+    }
+
+    void report_usage(const char* who, const Usage& usage) const {
+        const auto count = static_cast<double>(std::max<std::size_t>(latencies_.size(), 1));
+        std::printf(
+            "  %s, a request: %.0f us of processor time (%.0f user, %.0f system), %.2f context "
+            "switches\n",
+            who,
+            (usage.user + usage.system) * 1e6 / count,
+            usage.user * 1e6 / count,
+            usage.system * 1e6 / count,
+            static_cast<double>(usage.switches) / count
+        );
     }
 
     void report() {
@@ -320,10 +404,10 @@ private:
             took.count(),
             static_cast<double>(latencies_.size()) / took.count(),
             errors_,
-            percentile_ms(0.5),
-            percentile_ms(0.99),
-            percentile_ms(0.999),
-            percentile_ms(1)
+            percentile_ms(latencies_, 0.5),
+            percentile_ms(latencies_, 0.99),
+            percentile_ms(latencies_, 0.999),
+            percentile_ms(latencies_, 1)
         );
         for (const auto& [status, count] : statuses_) {
             std::printf("  %zu answers with status %d\n", count, status);
