@@ -20,7 +20,8 @@ ThreadPool::~ThreadPool() {
         const std::lock_guard lock{mutex_};
         closing_ = true;
     }
-    changed_.notify_all();
+    not_empty_.notify_all();
+    not_full_.notify_all();
     threads_.clear();
 }
 
@@ -32,20 +33,20 @@ bool ThreadPool::try_submit(std::function<void()> task) {
         }
         tasks_.push_back(std::move(task));
     }
-    changed_.notify_all();
+    not_empty_.notify_one();
     return true;
 }
 
 bool ThreadPool::submit(std::function<void()> task, std::stop_token stop) {
     {
         std::unique_lock lock{mutex_};
-        changed_.wait(lock, stop, [this] { return closing_ || tasks_.size() < queue_max_; });
+        not_full_.wait(lock, stop, [this] { return closing_ || tasks_.size() < queue_max_; });
         if (closing_ || tasks_.size() >= queue_max_) {
             return false;
         }
         tasks_.push_back(std::move(task));
     }
-    changed_.notify_all();
+    not_empty_.notify_one();
     return true;
 }
 
@@ -54,14 +55,14 @@ void ThreadPool::work() {
         std::function<void()> task;
         {
             std::unique_lock lock{mutex_};
-            changed_.wait(lock, [this] { return closing_ || !tasks_.empty(); });
+            not_empty_.wait(lock, [this] { return closing_ || !tasks_.empty(); });
             if (tasks_.empty()) {
                 return;
             }
             task = std::move(tasks_.front());
             tasks_.pop_front();
         }
-        changed_.notify_all();
+        not_full_.notify_one();
         task();
     }
 }

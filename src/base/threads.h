@@ -87,7 +87,9 @@ private:
 
     const std::size_t queue_max_;
     std::mutex mutex_;
-    std::condition_variable_any changed_;
+    // Apart, so that a task wakes one worker and nobody else.
+    std::condition_variable not_empty_;
+    std::condition_variable_any not_full_;
     std::deque<std::function<void()>> tasks_;
     bool closing_ = false;
     std::vector<std::jthread> threads_;
