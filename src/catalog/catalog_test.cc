@@ -67,6 +67,38 @@ TEST_F(CatalogTest, GivesEveryPutANewEtag) {
     EXPECT_NE(policy.etag, first);
 }
 
+TEST_F(CatalogTest, ReadsGoOnAfterOneThatThrew) {
+    add_job("a", "Failed", std::chrono::minutes{0});
+    EXPECT_THROW(
+        catalog_->read([&](const View& view) {
+            EXPECT_TRUE(view.get<JobRecord>("a"));
+            throw Error{ErrorKind::kResourceNotFound, "nothing there"};
+        }),
+        Error
+    );
+    add_job("b", "Failed", std::chrono::minutes{1});
+    // In the transaction of the read that threw, it would not be there.
+    EXPECT_TRUE(catalog_->get<JobRecord>("b"));
+}
+
+TEST_F(CatalogTest, VisitorsMayAskTheSameAgain) {
+    for (const char* id : {"a", "b", "c"}) {
+        add_job(id, "Failed", std::chrono::minutes{0});
+    }
+    std::string seen;
+    const Query query{.states = {"Failed"}};
+    catalog_->read([&](const View& view) {
+        view.each<JobRecord>(query, [&](const JobRecord& outer) {
+            view.each<JobRecord>(query, [&](const JobRecord& inner) {
+                seen += outer.id + view.get<JobRecord>(inner.id)->id + " ";
+                return inner.id != "b";
+            });
+            return true;
+        });
+    });
+    EXPECT_EQ(seen, "aa ab ba bb ca cb ");
+}
+
 TEST_F(CatalogTest, UndoesAWriteThatThrows) {
     EXPECT_THROW(
         catalog_->write([&](Transaction& transaction) {

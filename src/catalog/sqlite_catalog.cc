@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "catalog/audit_chain.h"
 #include "catalog/catalog.h"
+#include "catalog/sqlite_connection.h"
 
 #include <cerrno>
 #include <mutex>
@@ -54,9 +55,6 @@ bool is_exported(std::string_view table) {
     return false;
 }
 
-// Long enough for a writer of another process (a backup of the file) to finish, short enough to be
-// an answer.
-constexpr int kBusyTimeoutMs = 10'000;
 // Readers beyond this wait for each other; the HTTP pool is smaller.
 constexpr std::size_t kReadersKept = 8;
 
@@ -336,19 +334,18 @@ bool asks_searchable(const Query& query) {
 /// What View and Transaction share: reads on one connection.
 class Reader {
 public:
-    explicit Reader(SQLite::Database& database) : database_{database} {}
+    explicit Reader(SqliteConnection& connection) : connection_{connection} {}
 
     [[nodiscard]] std::optional<std::string> document(std::string_view table, std::string_view key)
         const {
         return guarded([&]() -> std::optional<std::string> {
-            SQLite::Statement statement{
-                database_, fmt::format("SELECT document FROM {} WHERE key = ?", table)
-            };
-            statement.bind(1, std::string{key});
-            if (!statement.executeStep()) {
+            const auto statement =
+                connection_.prepare(fmt::format("SELECT document FROM {} WHERE key = ?", table));
+            statement->bind(1, std::string{key});
+            if (!statement->executeStep()) {
                 return std::nullopt;
             }
-            return statement.getColumn(0).getString();
+            return statement->getColumn(0).getString();
         });
     }
 
@@ -374,10 +371,10 @@ public:
             );
         }
         guarded([&] {
-            SQLite::Statement statement{database_, sql};
-            conditions.bind(statement);
-            while (statement.executeStep()) {
-                if (!visitor(statement.getColumn(0).getString())) {
+            const auto statement = connection_.prepare(sql);
+            conditions.bind(*statement);
+            while (statement->executeStep()) {
+                if (!visitor(statement->getColumn(0).getString())) {
                     return;
                 }
             }
@@ -387,18 +384,15 @@ public:
     [[nodiscard]] std::int64_t count(std::string_view table, const Query& query) const {
         const Conditions conditions = conditions_of(query);
         return guarded([&] {
-            SQLite::Statement statement{
-                database_,
-                fmt::format(
-                    "SELECT count(*) FROM {}{}{}",
-                    table,
-                    asks_searchable(query) ? " INDEXED BY jobs_count" : "",
-                    conditions.sql
-                )
-            };
-            conditions.bind(statement);
-            statement.executeStep();
-            return statement.getColumn(0).getInt64();
+            const auto statement = connection_.prepare(fmt::format(
+                "SELECT count(*) FROM {}{}{}",
+                table,
+                asks_searchable(query) ? " INDEXED BY jobs_count" : "",
+                conditions.sql
+            ));
+            conditions.bind(*statement);
+            statement->executeStep();
+            return statement->getColumn(0).getInt64();
         });
     }
 
@@ -424,12 +418,12 @@ public:
 
     [[nodiscard]] std::optional<std::string> setting(std::string_view name) const {
         return guarded([&]() -> std::optional<std::string> {
-            SQLite::Statement statement{database_, "SELECT value FROM settings WHERE name = ?"};
-            statement.bind(1, std::string{name});
-            if (!statement.executeStep()) {
+            const auto statement = connection_.prepare("SELECT value FROM settings WHERE name = ?");
+            statement->bind(1, std::string{name});
+            if (!statement->executeStep()) {
                 return std::nullopt;
             }
-            return statement.getColumn(0).getString();
+            return statement->getColumn(0).getString();
         });
     }
 
@@ -438,25 +432,26 @@ private:
         const char* sql, std::int64_t bound, std::int64_t limit
     ) const {
         return guarded([&] {
-            SQLite::Statement statement{database_, sql};
-            statement.bind(1, bound);
-            statement.bind(2, limit);
+            const auto statement = connection_.prepare(sql);
+            statement->bind(1, bound);
+            statement->bind(2, limit);
             std::vector<AuditRecord> found;
-            while (statement.executeStep()) {
-                auto record = parse_own_json(statement.getColumn(1).getString()).get<AuditRecord>();
-                record.sequence = statement.getColumn(0).getInt64();
+            while (statement->executeStep()) {
+                auto record =
+                    parse_own_json(statement->getColumn(1).getString()).get<AuditRecord>();
+                record.sequence = statement->getColumn(0).getInt64();
                 found.push_back(std::move(record));
             }
             return found;
         });
     }
 
-    SQLite::Database& database_;
+    SqliteConnection& connection_;
 };
 
 class SqliteView final : public View {
 public:
-    explicit SqliteView(SQLite::Database& database) : reader_{database} {}
+    explicit SqliteView(SqliteConnection& connection) : reader_{connection} {}
 
     [[nodiscard]] std::vector<AuditRecord> audit(
         std::optional<std::int64_t> before, std::int64_t limit
@@ -494,8 +489,8 @@ private:
 
 class SqliteTransaction final : public Transaction {
 public:
-    SqliteTransaction(SQLite::Database& database, Instant now)
-        : database_{database}, reader_{database}, now_{now} {}
+    SqliteTransaction(SqliteConnection& connection, Instant now)
+        : connection_{connection}, reader_{connection}, now_{now} {}
 
     [[nodiscard]] bool resources_changed() const noexcept { return resources_changed_; }
 
@@ -517,32 +512,30 @@ public:
         return guarded([&] {
             AuditRecord chained = record;
             // The number that AUTOINCREMENT would give: never one that was used before.
-            SQLite::Statement next{
-                database_, "SELECT IFNULL(MAX(seq), 0) + 1 FROM sqlite_sequence WHERE name='audit'"
-            };
-            next.executeStep();
-            chained.sequence = next.getColumn(0).getInt64();
+            const auto next = connection_.prepare(
+                "SELECT IFNULL(MAX(seq), 0) + 1 FROM sqlite_sequence WHERE name='audit'"
+            );
+            next->executeStep();
+            chained.sequence = next->getColumn(0).getInt64();
             const auto last = reader_.audit(std::nullopt, 1);
             chained.hash = audit_hash(last.empty() ? "" : last.front().hash, chained);
-            SQLite::Statement statement{
-                database_, "INSERT INTO audit (sequence, at, document) VALUES (?, ?, ?)"
-            };
-            statement.bind(1, chained.sequence);
-            statement.bind(2, chained.at.time_since_epoch().count());
-            statement.bind(3, Json(chained).dump(-1, ' ', false, Json::error_handler_t::replace));
-            statement.exec();
+            const auto statement =
+                connection_.prepare("INSERT INTO audit (sequence, at, document) VALUES (?, ?, ?)");
+            statement->bind(1, chained.sequence);
+            statement->bind(2, chained.at.time_since_epoch().count());
+            statement->bind(3, Json(chained).dump(-1, ' ', false, Json::error_handler_t::replace));
+            statement->exec();
             return chained.sequence;
         });
     }
 
     void set_setting(std::string_view name, std::string_view value) override {
         guarded([&] {
-            SQLite::Statement statement{
-                database_, "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)"
-            };
-            statement.bind(1, std::string{name});
-            statement.bind(2, std::string{value});
-            statement.exec();
+            const auto statement =
+                connection_.prepare("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)");
+            statement->bind(1, std::string{name});
+            statement->bind(2, std::string{value});
+            statement->exec();
         });
     }
 
@@ -554,42 +547,38 @@ public:
             updates += fmt::format(", {0} = excluded.{0}", extra.name);
         }
         guarded([&] {
-            SQLite::Statement statement{
-                database_,
-                fmt::format(
-                    "INSERT INTO {0} (key, parent, subject, state, at, document{1}) VALUES ({2})"
-                    " ON CONFLICT (key) DO UPDATE SET parent = excluded.parent, subject = "
-                    "excluded.subject,"
-                    " state = excluded.state, at = excluded.at, document = excluded.document{3}",
-                    table,
-                    columns,
-                    marks(6 + row.extra.size()),
-                    updates
-                )
-            };
-            statement.bind(1, row.key);
-            statement.bind(2, row.parent);
-            statement.bind(3, row.subject);
-            statement.bind(4, row.state);
-            statement.bind(5, row.at);
-            statement.bind(6, row.document);
+            const auto statement = connection_.prepare(fmt::format(
+                "INSERT INTO {0} (key, parent, subject, state, at, document{1}) VALUES ({2})"
+                " ON CONFLICT (key) DO UPDATE SET parent = excluded.parent, subject = "
+                "excluded.subject,"
+                " state = excluded.state, at = excluded.at, document = excluded.document{3}",
+                table,
+                columns,
+                marks(6 + row.extra.size()),
+                updates
+            ));
+            statement->bind(1, row.key);
+            statement->bind(2, row.parent);
+            statement->bind(3, row.subject);
+            statement->bind(4, row.state);
+            statement->bind(5, row.at);
+            statement->bind(6, row.document);
             int index = 6;
             for (const ExtraColumn& extra : row.extra) {
                 ++index;
-                std::visit([&](const auto& value) { statement.bind(index, value); }, extra.value);
+                std::visit([&](const auto& value) { statement->bind(index, value); }, extra.value);
             }
-            statement.exec();
+            statement->exec();
         });
         resources_changed_ = resources_changed_ || is_exported(table);
     }
 
     bool remove_row(std::string_view table, std::string_view key) override {
         const bool removed = guarded([&] {
-            SQLite::Statement statement{
-                database_, fmt::format("DELETE FROM {} WHERE key = ?", table)
-            };
-            statement.bind(1, std::string{key});
-            return statement.exec() > 0;
+            const auto statement =
+                connection_.prepare(fmt::format("DELETE FROM {} WHERE key = ?", table));
+            statement->bind(1, std::string{key});
+            return statement->exec() > 0;
         });
         resources_changed_ = resources_changed_ || (removed && is_exported(table));
         return removed;
@@ -613,7 +602,7 @@ private:
         return reader_.count(table, query);
     }
 
-    SQLite::Database& database_;
+    SqliteConnection& connection_;
     Reader reader_;
     const Instant now_;
     bool resources_changed_ = false;
@@ -629,8 +618,9 @@ public:
             path_ = scratch_->path() / "catalog.sqlite";
         }
         create_private_file(path_);
+        readers_.reserve(kReadersKept);
         writer_ = connect();
-        guarded([&] { migrate(*writer_); });
+        guarded([&] { migrate(writer_->database()); });
     }
 
     void write(const std::function<void(Transaction&)>& body) override {
@@ -639,7 +629,7 @@ public:
             const std::lock_guard lock{writer_mutex_};
             SqliteTransaction transaction{*writer_, clock_.now()};
             guarded([&] {
-                SQLite::Transaction scope{*writer_, SQLite::TransactionBehavior::IMMEDIATE};
+                SqliteConnection::Scope scope{*writer_, SqliteConnection::Purpose::kWrite};
                 body(transaction);
                 scope.commit();
             });
@@ -653,12 +643,11 @@ public:
     }
 
     void read(const std::function<void(const View&)>& body) const override {
-        std::unique_ptr<SQLite::Database> connection = take_reader();
+        const ReaderLease connection{*this};
         guarded([&] {
-            SQLite::Transaction scope{*connection, SQLite::TransactionBehavior::DEFERRED};
+            const SqliteConnection::Scope scope{*connection, SqliteConnection::Purpose::kRead};
             body(SqliteView{*connection});
         });
-        give_back(std::move(connection));
     }
 
     void on_resources_changed(std::function<void()> callback) override {
@@ -668,23 +657,20 @@ public:
 
     [[nodiscard]] Json export_resources() const override {
         Json tables = Json::object();
-        std::unique_ptr<SQLite::Database> connection = take_reader();
+        Json settings = Json::object();
+        const ReaderLease connection{*this};
         guarded([&] {
-            SQLite::Transaction scope{*connection, SQLite::TransactionBehavior::DEFERRED};
+            const SqliteConnection::Scope scope{*connection, SqliteConnection::Purpose::kRead};
             for (const TableRow& table : kTables) {
                 if (table.exported == TableRow::Exported::kYes) {
                     tables[std::string{table.name}] = export_table(*connection, table.name);
                 }
             }
-        });
-        Json settings = Json::object();
-        guarded([&] {
-            SQLite::Statement statement{*connection, "SELECT name, value FROM settings"};
-            while (statement.executeStep()) {
-                settings[statement.getColumn(0).getString()] = statement.getColumn(1).getString();
+            const auto statement = connection->prepare("SELECT name, value FROM settings");
+            while (statement->executeStep()) {
+                settings[statement->getColumn(0).getString()] = statement->getColumn(1).getString();
             }
         });
-        give_back(std::move(connection));
         return {
             {"schemaVersion", std::size(kMigrations)},
             {"tables", std::move(tables)},
@@ -738,44 +724,31 @@ private:
         }
     }
 
-    static Json export_table(SQLite::Database& database, std::string_view table) {
-        SQLite::Statement statement{
-            database,
-            fmt::format(
-                "SELECT key, parent, subject, state, at, document FROM {} ORDER BY key", table
-            )
-        };
+    static Json export_table(SqliteConnection& connection, std::string_view table) {
+        const auto statement = connection.prepare(fmt::format(
+            "SELECT key, parent, subject, state, at, document FROM {} ORDER BY key", table
+        ));
         Json rows = Json::array();
-        while (statement.executeStep()) {
+        while (statement->executeStep()) {
             rows.push_back({
-                {"key", statement.getColumn(0).getString()},
-                {"parent", statement.getColumn(1).getString()},
-                {"subject", statement.getColumn(2).getString()},
-                {"state", statement.getColumn(3).getString()},
-                {"at", statement.getColumn(4).getInt64()},
-                {"document", parse_own_json(statement.getColumn(5).getString())},
+                {"key", statement->getColumn(0).getString()},
+                {"parent", statement->getColumn(1).getString()},
+                {"subject", statement->getColumn(2).getString()},
+                {"state", statement->getColumn(3).getString()},
+                {"at", statement->getColumn(4).getInt64()},
+                {"document", parse_own_json(statement->getColumn(5).getString())},
             });
         }
         return rows;
     }
 
-    [[nodiscard]] std::unique_ptr<SQLite::Database> connect() const {
+    [[nodiscard]] std::unique_ptr<SqliteConnection> connect() const {
         return guarded([&] {
-            auto database = std::make_unique<SQLite::Database>(
-                path_.string(), SQLite::OPEN_READWRITE, kBusyTimeoutMs
-            );
-            database->exec("PRAGMA journal_mode = WAL");
-            database->exec("PRAGMA synchronous = FULL");
-            database->exec("PRAGMA foreign_keys = ON");
-            database->exec("PRAGMA trusted_schema = OFF");
-            if (scratch_) {
-                database->exec("PRAGMA synchronous = OFF");
-            }
-            return database;
+            return std::make_unique<SqliteConnection>(path_, scratch_ ? "OFF" : "FULL");
         });
     }
 
-    [[nodiscard]] std::unique_ptr<SQLite::Database> take_reader() const {
+    [[nodiscard]] std::unique_ptr<SqliteConnection> take_reader() const {
         {
             const std::lock_guard lock{readers_mutex_};
             if (!readers_.empty()) {
@@ -787,12 +760,33 @@ private:
         return connect();
     }
 
-    void give_back(std::unique_ptr<SQLite::Database> connection) const {
+    void give_back(std::unique_ptr<SqliteConnection> connection) const {
+        if (connection->in_transaction()) {
+            return;
+        }
         const std::lock_guard lock{readers_mutex_};
         if (readers_.size() < kReadersKept) {
             readers_.push_back(std::move(connection));
         }
     }
+
+    /// A connection for reading, kept for the next one however the reading ends: a body that finds
+    /// nothing throws.
+    class ReaderLease {
+    public:
+        explicit ReaderLease(const SqliteCatalog& catalog)
+            : catalog_{catalog}, connection_{catalog.take_reader()} {}
+        ~ReaderLease() { catalog_.give_back(std::move(connection_)); }
+        ReaderLease(const ReaderLease&) = delete;
+        ReaderLease& operator=(const ReaderLease&) = delete;
+
+        SqliteConnection& operator*() const noexcept { return *connection_; }
+        SqliteConnection* operator->() const noexcept { return connection_.get(); }
+
+    private:
+        const SqliteCatalog& catalog_;
+        std::unique_ptr<SqliteConnection> connection_;
+    };
 
     // Constant after construction.
     std::optional<TemporaryDirectory> scratch_;
@@ -800,11 +794,11 @@ private:
     Clock& clock_;
     // Guarded by writer_mutex_.
     std::mutex writer_mutex_;
-    std::unique_ptr<SQLite::Database> writer_;
+    std::unique_ptr<SqliteConnection> writer_;
     std::function<void()> on_changed_;
     // Guarded by readers_mutex_.
     mutable std::mutex readers_mutex_;
-    mutable std::vector<std::unique_ptr<SQLite::Database>> readers_;
+    mutable std::vector<std::unique_ptr<SqliteConnection>> readers_;
 };
 
 }  // namespace
