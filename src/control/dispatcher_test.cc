@@ -106,6 +106,39 @@ protected:
     ControlPlane plane{routes()};
 };
 
+/// The next request after a change knows of it, whatever was asked and allowed before.
+TEST_F(DispatcherTest, changes_of_rights_count_from_the_next_request_on) {
+    const std::string origin = "https://localhost:8443";
+    catalog::PrincipalRecord reader;
+    catalog::RoleAssignmentRecord assignment;
+    plane.catalog->write([&](catalog::Transaction& transaction) {
+        reader.id = "11111111-0000-0000-0000-000000000001";
+        reader.kind = "ServicePrincipal";
+        transaction.put(reader);
+        assignment.id = "11111111-0000-0000-0000-000000000002";
+        assignment.scope = "/subscriptions/s";
+        assignment.role_definition_id = find_builtin_role("Reader")->id;
+        assignment.principal_id = reader.id;
+        transaction.put(assignment);
+    });
+    const std::string token = plane.identity.access_tokens.issue(reader, origin);
+    const auto status = [&] {
+        return plane.call({.target = kVault + kVersion, .token = token}).status;
+    };
+    EXPECT_EQ(status(), 200);
+    EXPECT_EQ(status(), 200);
+    plane.catalog->write([&](catalog::Transaction& transaction) {
+        transaction.remove<catalog::RoleAssignmentRecord>(assignment.id);
+    });
+    EXPECT_EQ(status(), 403);
+    plane.catalog->write([&](catalog::Transaction& transaction) { transaction.put(assignment); });
+    EXPECT_EQ(status(), 200);
+    plane.catalog->write([&](catalog::Transaction& transaction) {
+        AccessTokens::revoke(transaction, read_unverified(token)->claims);
+    });
+    EXPECT_EQ(status(), 401);
+}
+
 TEST_F(DispatcherTest, hands_the_handler_what_it_needs) {
     const Reply reply = plane.as_owner(
         "PUT",

@@ -17,6 +17,8 @@ constexpr std::string_view kIdType = "JWT";
 constexpr std::string_view kRefreshAudience = "urn:holdfast:token-endpoint";
 // Of a token that another node issued a moment ago.
 constexpr std::chrono::seconds kClockSkew{60};
+// A few MiB at most.
+constexpr std::size_t kVerifiedKept = 1024;
 
 std::int64_t seconds_of(Instant instant) {
     return std::chrono::floor<std::chrono::seconds>(instant.time_since_epoch()).count();
@@ -63,7 +65,8 @@ AccessTokens::AccessTokens(
       keys_{keys},
       tenant_id_{std::move(tenant_id)},
       life_{life},
-      clock_{clock} {}
+      clock_{clock},
+      verified_{kVerifiedKept} {}
 
 Json AccessTokens::common_claims(
     const PrincipalRecord& principal, const std::string& origin, std::chrono::seconds life
@@ -112,22 +115,39 @@ std::string AccessTokens::issue_id(
     return keys_.sign(claims, kIdType);
 }
 
-std::optional<AccessTokens::Checked> AccessTokens::check(
-    std::string_view token, std::string_view type, const std::string& audience
-) {
-    const auto read = read_unverified(token);
+std::shared_ptr<const VerifiedToken> AccessTokens::verify(std::string_view token) {
+    const Sha256Digest digest = sha256(as_bytes(token));
+    const auto known = verified_.find(digest);
+    // A key that was removed, or read anew since, is another object.
+    if (known && keys_.key_named_by(known->parts.header) == known->key) {
+        return known;
+    }
+    auto read = read_unverified(token);
     if (!read) {
-        return std::nullopt;
+        return nullptr;
     }
     const auto key = keys_.key_named_by(read->header);
     if (!key) {
-        return std::nullopt;
+        return nullptr;
     }
-    const Json& claims = read->claims;
     if (!key->verifies(token)) {
         refuse("The access token's signature is not valid.");
     }
-    if (text_claim(read->header, "typ") != type || text_claim(claims, "aud") != audience) {
+    auto verified = std::make_shared<const VerifiedToken>(VerifiedToken{key, std::move(*read)});
+    verified_.add(digest, verified);
+    return verified;
+}
+
+std::optional<AccessTokens::Checked> AccessTokens::check(
+    std::string_view token, std::string_view type, const std::string& audience
+) {
+    auto verified = verify(token);
+    if (!verified) {
+        return std::nullopt;
+    }
+    const Json& claims = verified->parts.claims;
+    if (text_claim(verified->parts.header, "typ") != type ||
+        text_claim(claims, "aud") != audience) {
         refuse("The token was issued for another purpose.");
     }
     const std::string issuer = text_claim(claims, "iss");
@@ -158,7 +178,7 @@ std::optional<AccessTokens::Checked> AccessTokens::check(
                     *issued < principal->tokens_valid_from->time_since_epoch().count())) {
         refuse("The access token has been revoked.");
     }
-    return Checked{claims, std::move(*principal)};
+    return Checked{std::move(verified), std::move(*principal)};
 }
 
 std::optional<Principal> AccessTokens::authenticate(std::string_view credential) {
@@ -171,7 +191,7 @@ std::optional<Principal> AccessTokens::authenticate(std::string_view credential)
         .object_id = checked->principal.id,
         .display_name = checked->principal.display_name,
         .tenant_id = tenant_id_,
-        .token_id = text_claim(checked->claims, "jti"),
+        .token_id = text_claim(checked->token->parts.claims, "jti"),
     };
 }
 

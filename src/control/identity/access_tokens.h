@@ -4,6 +4,7 @@
 #include "catalog/catalog.h"
 #include "control/identity/authenticator.h"
 #include "control/identity/key_ring.h"
+#include "control/identity/verified_tokens.h"
 
 #include <chrono>
 #include <optional>
@@ -55,9 +56,11 @@ public:
 
 private:
     struct Checked {
-        Json claims;
+        std::shared_ptr<const VerifiedToken> token;
         catalog::PrincipalRecord principal;
     };
+    /// Nothing when none of our keys is named. Throws when the named one's signature is not there.
+    [[nodiscard]] std::shared_ptr<const VerifiedToken> verify(std::string_view token);
     [[nodiscard]] Json common_claims(
         const catalog::PrincipalRecord& principal,
         const std::string& origin,
@@ -72,6 +75,7 @@ private:
     const std::string tenant_id_;
     const std::chrono::seconds life_;
     Clock& clock_;
+    VerifiedTokens verified_;
 };
 
 }  // namespace holdfast::control

@@ -262,6 +262,51 @@ TEST_F(AccessTokensTest, RevocationEndsATokenOrAll) {
     EXPECT_EQ(verdict(tokens().issue(alice_, kOrigin)), "accepted");
 }
 
+TEST_F(AccessTokensTest, JudgesATokenAnewThatItAcceptedBefore) {
+    ASSERT_EQ(verdict(token_), "accepted");
+    ASSERT_EQ(verdict(token_), "accepted");
+    // Another signature of the same claims is another token.
+    std::string forged = token_;
+    forged[forged.size() - 20] = forged[forged.size() - 20] == 'A' ? 'B' : 'A';
+    EXPECT_EQ(verdict(forged), "The access token's signature is not valid.");
+    auto disabled = alice_;
+    disabled.enabled = false;
+    catalog_->write([&](catalog::Transaction& transaction) { transaction.put(disabled); });
+    EXPECT_EQ(verdict(token_), "The principal of the access token is disabled or was deleted.");
+    catalog_->write([&](catalog::Transaction& transaction) { transaction.put(alice_); });
+    EXPECT_EQ(verdict(token_), "accepted");
+    const std::string other = tokens().issue(alice_, kOrigin);
+    ASSERT_EQ(verdict(other), "accepted");
+    catalog_->write([&](catalog::Transaction& transaction) {
+        AccessTokens::revoke(transaction, claims());
+    });
+    EXPECT_EQ(verdict(token_), "The access token has been revoked.");
+    EXPECT_EQ(verdict(other), "accepted");
+    (void)identity_.keys.rotate(KeyRing::OldKeys::kRemove);
+    EXPECT_EQ(verdict(other), "not ours");
+    const std::string last = tokens().issue(alice_, kOrigin);
+    ASSERT_EQ(verdict(last), "accepted");
+    clock_.advance(tokens().life());
+    EXPECT_EQ(verdict(last), "The access token has expired.");
+}
+
+TEST(VerifiedTokensTest, ForgetsTheLongestUnused) {
+    VerifiedTokens tokens{2};
+    const auto digest = [](std::string_view text) { return sha256(as_bytes(text)); };
+    const auto token = std::make_shared<const VerifiedToken>();
+    tokens.add(digest("a"), token);
+    tokens.add(digest("b"), token);
+    EXPECT_EQ(tokens.find(digest("a")), token);
+    tokens.add(digest("c"), token);
+    EXPECT_EQ(tokens.find(digest("b")), nullptr);
+    EXPECT_EQ(tokens.find(digest("a")), token);
+    EXPECT_EQ(tokens.find(digest("c")), token);
+    const auto renewed = std::make_shared<const VerifiedToken>();
+    tokens.add(digest("a"), renewed);
+    EXPECT_EQ(tokens.find(digest("a")), renewed);
+    EXPECT_EQ(tokens.find(digest("c")), token);
+}
+
 TEST_F(AccessTokensTest, RotationKeepsOldTokensUnlessTheirKeyWasLost) {
     clock_.advance(std::chrono::seconds{1});
     const std::string second_key = identity_.keys.rotate(KeyRing::OldKeys::kVerify);
