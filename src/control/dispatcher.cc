@@ -159,18 +159,6 @@ std::string_view metric_method(std::string_view method) {
     return "other";
 }
 
-/// Of the body that is sent; of a JSON body, what it takes as text.
-std::uint64_t body_size(const Reply& reply) {
-    if (const auto* json = std::get_if<Json>(&reply.body)) {
-        return json->dump(-1, ' ', false, Json::error_handler_t::replace).size();
-    }
-    if (const auto* text = std::get_if<std::string>(&reply.body)) {
-        return text->size();
-    }
-    const auto* file = std::get_if<FileBody>(&reply.body);
-    return file != nullptr ? file->size : 0;
-}
-
 /// The path as it was sent, without the query, fit for a log line and for JSON.
 std::string path_only(const Request& request) {
     constexpr std::size_t kLengthMax = 2048;
@@ -211,7 +199,10 @@ Reply Dispatcher::handle(Request request) noexcept {
     give_ids(trace.request);
     Reply reply;
     run_boundary(
-        [&] { reply = process(trace); },
+        [&] {
+            reply = process(trace);
+            reply.encode();
+        },
         [&](const Error& error) {
             if (traits(error.kind()).http_status >= 500) {
                 log_error(
@@ -221,6 +212,7 @@ Reply Dispatcher::handle(Request request) noexcept {
             }
             trace.error_code = error.code();
             reply = error_reply(presentable(error), trace.request);
+            reply.encode();
             if (!trace.allow.empty()) {
                 reply.headers.set("Allow", trace.allow);
             }
@@ -252,6 +244,7 @@ Reply Dispatcher::refuse(Request request, const Error& error) noexcept {
         [&] {
             give_ids(request);
             reply = error_reply(error, request);
+            reply.encode();
             add_common_headers(request, reply);
             record(
                 Trace{
@@ -292,7 +285,7 @@ void Dispatcher::record(const Trace& trace, const Reply& reply) {
          .route = std::string{route},
          .status = reply.status,
          .code = trace.error_code,
-         .bytes = body_size(reply),
+         .bytes = reply.body_size(),
          .took = took,
          .principal = trace.principal.object_id,
          .address = trace.request.peer_address,

@@ -70,6 +70,22 @@ void block_broken_pipe_signal() {
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
+/// Turns a JSON body into its text, and returns it: making the one and giving a large other's
+/// memory back is work for a worker. A thread that serves sockets has other clients waiting.
+Json leave_only_text(Reply& reply) {
+    auto* json = std::get_if<Json>(&reply.body);
+    if (json == nullptr) {
+        return nullptr;
+    }
+    reply.encode();
+    Json done = std::move(*json);
+    if (!reply.headers.has("Content-Type")) {
+        reply.headers.set("Content-Type", std::string{kJsonContentType});
+    }
+    reply.body = std::move(reply.json_text);
+    return done;
+}
+
 class Session;
 
 /// One thread's share of the sockets.
@@ -376,6 +392,7 @@ private:
         go_on_to(Phase::kHandling);
         const bool taken = shared_.workers->try_submit([self = shared_from_this(), job] {
             auto reply = std::make_shared<Reply>(self->shared_.handler->handle(std::move(*job)));
+            const Json done = leave_only_text(*reply);  // Freed when the reply is on its way.
             asio::post(self->lane_.context, [self, reply] { self->send(std::move(*reply)); });
         });
         if (!taken) {

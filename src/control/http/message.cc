@@ -1,6 +1,7 @@
 #include "control/http/message.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/text.h"
 
 #include <charconv>
@@ -216,6 +217,23 @@ Reply Reply::empty(int status) {
     Reply reply;
     reply.status = status;
     return reply;
+}
+
+void Reply::encode() {
+    if (const auto* json = std::get_if<Json>(&body); json != nullptr && json_text.empty()) {
+        json_text = to_json_text(*json);
+    }
+}
+
+std::uint64_t Reply::body_size() const noexcept {
+    if (std::holds_alternative<Json>(body)) {
+        return json_text.size();
+    }
+    if (const auto* text = std::get_if<std::string>(&body)) {
+        return text->size();
+    }
+    const auto* file = std::get_if<FileBody>(&body);
+    return file != nullptr ? file->size : 0;
 }
 
 Reply Reply::json(int status, Json body) {

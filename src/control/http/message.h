@@ -107,6 +107,13 @@ struct Reply {
     int status = 200;
     Headers headers;
     std::variant<std::monostate, Json, std::string, FileBody, std::unique_ptr<BodySource>> body;
+    std::string json_text;  ///< What a JSON body is sent as; made by encode().
+
+    /// Makes the text of a JSON body, once: the body does not change any more then. What is not
+    /// UTF-8 in it (names that came from PostgreSQL or a client's bytes) is replaced.
+    void encode();
+    /// In bytes; 0 for one that is made while it is sent. Of a JSON body: once it is encoded.
+    [[nodiscard]] std::uint64_t body_size() const noexcept;
 
     /// No body, Content-Length: 0 (absent with 204).
     [[nodiscard]] static Reply empty(int status);

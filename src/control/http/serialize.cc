@@ -87,20 +87,15 @@ std::string format_http_date(Instant instant) {
     );
 }
 
-std::string serialize(const Reply& reply, const ReplyHead& head) {
-    std::string body;
-    std::uint64_t size = 0;
+std::string serialize(Reply& reply, const ReplyHead& head) {
+    reply.encode();
+    std::string_view body;
     std::string_view content_type;
-    if (const auto* json = std::get_if<Json>(&reply.body)) {
-        // Names that came from PostgreSQL or a client's bytes need not be UTF-8.
-        body = json->dump(-1, ' ', false, Json::error_handler_t::replace);
-        size = body.size();
-        content_type = "application/json; charset=utf-8";
+    if (std::holds_alternative<Json>(reply.body)) {
+        body = reply.json_text;
+        content_type = kJsonContentType;
     } else if (const auto* text = std::get_if<std::string>(&reply.body)) {
         body = *text;
-        size = body.size();
-    } else if (const auto* file = std::get_if<FileBody>(&reply.body)) {
-        size = file->size;
     }
     std::string out = fmt::format("HTTP/1.1 {} {}\r\n", reply.status, reason_of(reply.status));
     append_field(out, "Date", format_http_date(head.now));
@@ -112,7 +107,7 @@ std::string serialize(const Reply& reply, const ReplyHead& head) {
             append_field(out, "Transfer-Encoding", "chunked");
         }
     } else if (reply.status != 204 && reply.status != 304) {
-        append_field(out, "Content-Length", std::to_string(size));
+        append_field(out, "Content-Length", std::to_string(reply.body_size()));
     }
     if (!content_type.empty() && !reply.headers.has("Content-Type")) {
         append_field(out, "Content-Type", content_type);

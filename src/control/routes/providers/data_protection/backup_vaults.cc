@@ -78,8 +78,7 @@ Json document_of(const RequestContext& context, const VaultRecord& vault) {
 }
 
 /// One vault by itself also says what its owner must know of its repository.
-Reply vault_reply(const RequestContext& context, const VaultRecord& vault) {
-    Json document = document_of(context, vault);
+Reply vault_reply(const RequestContext& context, const VaultRecord& vault, Json document) {
     const jobs::RepositoryStatus status = context.services.repositories.status(vault);
     document["properties"]["holdfast"] = Json{
         {"usable", status.usable},
@@ -91,12 +90,18 @@ Reply vault_reply(const RequestContext& context, const VaultRecord& vault) {
     return reply;
 }
 
+Reply vault_reply(const RequestContext& context, const VaultRecord& vault) {
+    return vault_reply(context, vault, document_of(context, vault));
+}
+
 Reply get_vault(const RequestContext& context) {
     VaultRecord vault;
+    Json document;
     context.services.catalog.read([&](const catalog::View& view) {
         vault = require_vault(view, context);
+        document = document_of(view, vault);
     });
-    return vault_reply(context, vault);
+    return vault_reply(context, vault, std::move(document));
 }
 
 std::vector<Json> readable_vaults(
