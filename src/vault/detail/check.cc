@@ -717,17 +717,7 @@ void RepositoryImpl::rebuild_index(std::stop_token stop) {
             }
             continue;  // check() names it.
         }
-        const auto number = static_cast<std::uint32_t>(contents.packs.size());
-        contents.packs.push_back(name);
-        for (const PackEntry& entry : pack.entries) {
-            contents.blobs.push_back({
-                .key = chunk_key(entry.id),
-                .pack = number,
-                .offset = entry.offset,
-                .frame_bytes = entry.frame_bytes,
-                .plain_bytes = entry.plain_bytes,
-            });
-        }
+        contents.add_pack(name, pack.entries);
         if (contents.blobs.size() >= kSegmentBlobsMax) {
             engine_.index.add(std::exchange(contents, {}), {}, stop);
         }

@@ -352,17 +352,7 @@ void Collector::index_the_rest(const Survey& survey) {
         if (!entries) {
             continue;  // A check names it.
         }
-        const auto number = static_cast<std::uint32_t>(contents.packs.size());
-        contents.packs.push_back(pack.name);
-        for (const PackEntry& entry : *entries) {
-            contents.blobs.push_back({
-                .key = chunk_key(entry.id),
-                .pack = number,
-                .offset = entry.offset,
-                .frame_bytes = entry.frame_bytes,
-                .plain_bytes = entry.plain_bytes,
-            });
-        }
+        contents.add_pack(pack.name, *entries);
         if (contents.blobs.size() >= kSegmentBlobs) {
             engine_.index.add(std::exchange(contents, {}), {}, stop_);
         }

@@ -5,6 +5,7 @@
 #include "vault/object_store/object_store.h"
 #include "vault/vault.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -72,6 +73,17 @@ using SessionId = Id128<struct SessionIdTag>;
 using SegmentId = Id128<struct SegmentIdTag>;
 using PointGroup = Id128<struct PointGroupTag>;
 using CondemnedId = Id128<struct CondemnedIdTag>;
+
+/// An id as messages hold it, 16 bytes. Nothing when there are more or less.
+template <typename Id>
+[[nodiscard]] std::optional<Id> parse_id(std::string_view bytes) {
+    std::array<std::byte, 16> id{};
+    if (bytes.size() != id.size()) {
+        return std::nullopt;
+    }
+    std::copy_n(as_bytes(bytes).begin(), id.size(), id.begin());
+    return Id{id};
+}
 
 /// Slot of the footer of a pack or index segment; blobs count from 0.
 inline constexpr std::uint32_t kFooterSlot = 0xffffffff;

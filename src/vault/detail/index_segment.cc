@@ -136,6 +136,20 @@ bool KeyFilter::may_contain(const ChunkKey& key) const noexcept {
 
 // ---- Writing ----
 
+void SegmentContents::add_pack(const Sha256& name, const std::vector<PackEntry>& entries) {
+    const auto number = static_cast<std::uint32_t>(packs.size());
+    packs.push_back(name);
+    for (const PackEntry& entry : entries) {
+        blobs.push_back({
+            .key = chunk_key(entry.id),
+            .pack = number,
+            .offset = entry.offset,
+            .frame_bytes = entry.frame_bytes,
+            .plain_bytes = entry.plain_bytes,
+        });
+    }
+}
+
 void append_contents(
     SegmentContents& all,
     const SegmentContents& part,

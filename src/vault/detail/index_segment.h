@@ -42,6 +42,9 @@ struct IndexedBlob {
 struct SegmentContents {
     std::vector<Sha256> packs;
     std::vector<IndexedBlob> blobs;
+
+    /// Adds a pack with all that its footer says.
+    void add_pack(const Sha256& name, const std::vector<PackEntry>& entries);
 };
 
 /// Adds to `all` what `part` has of packs that `keeps` says yes to.

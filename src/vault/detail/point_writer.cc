@@ -24,16 +24,6 @@ std::string text_of(const std::array<std::byte, N>& bytes) {
     return std::string{as_text(bytes)};
 }
 
-template <typename Id>
-std::optional<Id> parse_id(const std::string& bytes) {
-    std::array<std::byte, 16> id{};
-    if (bytes.size() != id.size()) {
-        return std::nullopt;
-    }
-    std::copy_n(as_bytes(bytes).begin(), id.size(), id.begin());
-    return Id{id};
-}
-
 std::int64_t to_stored(Instant instant) {
     return instant.time_since_epoch().count();
 }

@@ -12,16 +12,6 @@ namespace holdfast::vault {
 
 namespace {
 
-template <typename Id>
-std::optional<Id> parse_id(const std::string& bytes) {
-    std::array<std::byte, 16> id{};
-    if (bytes.size() != id.size()) {
-        return std::nullopt;
-    }
-    std::copy_n(as_bytes(bytes).begin(), id.size(), id.begin());
-    return Id{id};
-}
-
 std::string text_of(const std::array<std::byte, 16>& id) {
     return std::string{as_text(id)};
 }
