@@ -8,17 +8,19 @@
 namespace holdfast::vault {
 
 /// Fixed keys, so that a finding is reproduced by its input alone.
+inline KeyRing make_fuzz_keys() {
+    std::vector<KeyRing::Epoch> epochs;
+    epochs.push_back({.number = 1, .data_root = Secret{ByteSpan{Bytes(32, std::byte{2})}}});
+    return KeyRing{
+        RepositoryId{},
+        Secret{ByteSpan{Bytes(32, std::byte{1})}},
+        std::move(epochs),
+        Secret{ByteSpan{Bytes(32, std::byte{3})}}
+    };
+}
+
 inline const KeyRing& fuzz_keys() {
-    static const KeyRing kKeys = [] {
-        std::vector<KeyRing::Epoch> epochs;
-        epochs.push_back({.number = 1, .data_root = Secret{ByteSpan{Bytes(32, std::byte{2})}}});
-        return KeyRing{
-            RepositoryId{},
-            Secret{ByteSpan{Bytes(32, std::byte{1})}},
-            std::move(epochs),
-            Secret{ByteSpan{Bytes(32, std::byte{3})}}
-        };
-    }();
+    static const KeyRing kKeys = make_fuzz_keys();
     return kKeys;
 }
 

@@ -643,9 +643,9 @@ void read_own_settings(const JsonReader& reader, BackupPolicy& policy) {
 
 void note_ignored(const JsonReader& root, PolicyNotes& notes) {
     for (const auto& [key, value] : root.value().items()) {
-        const auto is = [&key = key](std::string_view name) {
-            std::string folded = to_lower(key);
-            std::erase(folded, '_');
+        std::string folded = to_lower(key);
+        std::erase(folded, '_');
+        const auto is = [&folded](std::string_view name) {
             return folded == to_lower(name);
         };
         // `name` is in every template of the command line, so ignoring it is not news.

@@ -216,6 +216,30 @@ void CollectPlanner::look_at_sessions() {
     }
 }
 
+SuspectList open_suspects(const KeyRing& keys, std::uint64_t generation, ByteSpan object) {
+    const ObjectKey key = collection_key(generation, CollectionObject::kSuspects);
+    const Bytes plain = open_object(keys, ObjectKind::kSuspects, key, object);
+    format::Suspects suspects;
+    std::optional<PackNames> packs;
+    if (suspects.ParseFromArray(plain.data(), static_cast<int>(plain.size())) &&
+        suspects.generation() == generation) {
+        packs = parse_pack_names(suspects.packs());
+    }
+    if (!packs) {
+        throw_corrupt(key, "it is not a list of suspect packs.");
+    }
+    SuspectList list{.generation = generation, .sessions = {}, .packs = std::move(*packs)};
+    for (const std::string& text : suspects.sessions()) {
+        std::array<std::byte, 16> id{};
+        if (text.size() != id.size()) {
+            throw_corrupt(key, "it names no session.");
+        }
+        std::copy_n(as_bytes(text).begin(), id.size(), id.begin());
+        list.sessions.emplace_back(id);
+    }
+    return list;
+}
+
 std::vector<SuspectList> CollectPlanner::read_suspects() {
     std::vector<std::uint64_t> generations;
     store_.list(
@@ -236,26 +260,7 @@ std::vector<SuspectList> CollectPlanner::read_suspects() {
         if (!object) {
             continue;
         }
-        const Bytes plain = open_object(engine_.keys, ObjectKind::kSuspects, key, *object);
-        format::Suspects suspects;
-        std::optional<PackNames> packs;
-        if (suspects.ParseFromArray(plain.data(), static_cast<int>(plain.size())) &&
-            suspects.generation() == generation) {
-            packs = parse_pack_names(suspects.packs());
-        }
-        if (!packs) {
-            throw_corrupt(key, "it is not a list of suspect packs.");
-        }
-        SuspectList list{.generation = generation, .sessions = {}, .packs = std::move(*packs)};
-        for (const std::string& text : suspects.sessions()) {
-            std::array<std::byte, 16> id{};
-            if (text.size() != id.size()) {
-                throw_corrupt(key, "it names no session.");
-            }
-            std::copy_n(as_bytes(text).begin(), id.size(), id.begin());
-            list.sessions.emplace_back(id);
-        }
-        lists.push_back(std::move(list));
+        lists.push_back(open_suspects(engine_.keys, generation, *object));
     }
     return lists;
 }

@@ -126,28 +126,36 @@ void Collector::take_lease() {
     }
 }
 
+CollectionLease open_lease(const KeyRing& keys, std::uint64_t generation, ByteSpan object) {
+    const ObjectKey key = collection_key(generation, CollectionObject::kLease);
+    const Bytes plain = open_object(keys, ObjectKind::kCollection, key, object);
+    format::Collection lease;
+    CollectionLease out;
+    if (!lease.ParseFromArray(plain.data(), static_cast<int>(plain.size())) ||
+        lease.generation() != generation || lease.run_id().size() != out.run.size()) {
+        throw_corrupt(key, "it is not the lease of a collection.");
+    }
+    std::copy_n(as_bytes(lease.run_id()).begin(), out.run.size(), out.run.begin());
+    out.owner_id = lease.owner_id();
+    out.incarnation = lease.incarnation();
+    return out;
+}
+
 void Collector::require_no_other(std::uint64_t generation) {
     const ObjectKey key = collection_key(generation, CollectionObject::kLease);
     const auto object = store_.get(key, stop_);
     if (!object) {
         return;
     }
-    const Bytes plain = open_object(engine_.keys, ObjectKind::kCollection, key, *object);
-    format::Collection lease;
-    if (!lease.ParseFromArray(plain.data(), static_cast<int>(plain.size())) ||
-        lease.generation() != generation || lease.run_id().size() != run_.bytes().size()) {
-        throw_corrupt(key, "it is not the lease of a collection.");
-    }
-    if (lease.owner_id() != as_text(engine_.owner.id().bytes())) {
+    const CollectionLease lease = open_lease(engine_.keys, generation, *object);
+    if (lease.owner_id != as_text(engine_.owner.id().bytes())) {
         if (!options_.end_foreign_sessions) {
             throw another_collection(generation, true);
         }
         return;
     }
-    SessionOwner::WorkId run{};
-    std::copy_n(as_bytes(lease.run_id()).begin(), run.size(), run.begin());
-    if (lease.incarnation() == as_text(engine_.owner.incarnation().bytes()) &&
-        engine_.owner.is_at_work(run)) {
+    if (lease.incarnation == as_text(engine_.owner.incarnation().bytes()) &&
+        engine_.owner.is_at_work(lease.run)) {
         throw another_collection(generation, false);
     }
 }

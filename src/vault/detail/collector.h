@@ -36,6 +36,22 @@ struct SuspectList {
     PackNames packs;
 };
 
+/// Parser of stored bytes. Throws kVaultCorrupt naming the object.
+[[nodiscard]] SuspectList open_suspects(
+    const KeyRing& keys, std::uint64_t generation, ByteSpan object
+);
+
+/// Who collects, or did.
+struct CollectionLease {
+    SessionOwner::WorkId run{};
+    std::string owner_id;
+    std::string incarnation;
+};
+/// Parser of stored bytes. Throws kVaultCorrupt naming the object.
+[[nodiscard]] CollectionLease open_lease(
+    const KeyRing& keys, std::uint64_t generation, ByteSpan object
+);
+
 /// What planning and executing share: looking at a repository for the collector.
 class CollectorBase {
 public:

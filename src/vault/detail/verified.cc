@@ -9,6 +9,11 @@
 #include <algorithm>
 
 namespace holdfast::vault {
+namespace {
+
+constexpr std::int64_t kSecondsMax = 253'402'300'799;  // The year 9999 ends: in microseconds, too.
+
+}  // namespace
 
 std::optional<VerifiedPacks> parse_verified(ByteSpan plain) {
     format::Verified message;
@@ -22,8 +27,11 @@ std::optional<VerifiedPacks> parse_verified(ByteSpan plain) {
     }
     VerifiedPacks packs;
     for (std::size_t i = 0; i < names->size(); ++i) {
-        const Instant at{std::chrono::seconds{message.seconds(static_cast<int>(i))}};
-        packs.emplace_hint(packs.end(), (*names)[i], at);
+        const std::int64_t seconds = message.seconds(static_cast<int>(i));
+        if (seconds < 0 || seconds > kSecondsMax) {
+            return std::nullopt;
+        }
+        packs.emplace_hint(packs.end(), (*names)[i], Instant{std::chrono::seconds{seconds}});
     }
     return packs;
 }
