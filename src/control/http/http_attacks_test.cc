@@ -3,6 +3,8 @@
 
 #include "control/testing/echo_server.h"
 
+#include <fstream>
+
 #include <fmt/format.h>
 
 namespace holdfast::control {
@@ -295,6 +297,110 @@ TEST_F(HttpAttackTest, readers_that_stop_reading_hold_no_worker) {
     await([&] { return handler.handled == 10; });
     expect_still_serving();
     await([&] { return server->connections() == 0; });
+}
+
+/// Answers of 8 MB each, of which two have room.
+class SlowReaders : public HttpAttackTest {
+protected:
+    static constexpr std::size_t kRoom = 20'000'000;
+    static constexpr std::size_t kBig = std::size_t{8} << 20U;
+
+    void start_with(milliseconds displace_after) {
+        start({
+            .displace_after = displace_after,
+            .socket_threads = 1,
+            .answer_bytes_max = kRoom,
+            .write_timeout = std::chrono::minutes{10},
+        });
+    }
+    /// Asks and does not read.
+    void ask(const std::string& target) {
+        slow.push_back(std::make_unique<HttpsClient>(server->port()));
+        slow.back()->send("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+
+    std::vector<std::unique_ptr<HttpsClient>> slow;
+};
+
+TEST_F(SlowReaders, do_not_make_the_server_hold_more_than_its_bound) {
+    start_with(std::chrono::hours{1});
+    for (int i = 0; i < 6; ++i) {
+        ask("/big");
+    }
+    await([&] { return handler.refused == 4; });  // Two are held, and nobody has to make way.
+    EXPECT_GT(server->answer_bytes(), 2 * kBig);
+    EXPECT_LT(server->answer_bytes(), kRoom);
+    expect_still_serving();
+    int whole = 0;
+    int refused = 0;
+    for (auto& client : slow) {
+        const ClientReply reply = client->read_reply();
+        whole += reply.status == 200 && reply.body.size() == kBig ? 1 : 0;
+        refused += reply.status == 429 ? 1 : 0;
+    }
+    EXPECT_EQ(whole, 2);
+    EXPECT_EQ(refused, 4);
+    // They have read: there is room again.
+    HttpsClient client{server->port()};
+    EXPECT_EQ(client.request("GET", "/big").status, 200);
+    await([&] { return server->answer_bytes() == 0; });
+}
+
+TEST_F(SlowReaders, make_way_for_others) {
+    start_with(milliseconds{0});
+    for (int i = 0; i < 10; ++i) {
+        ask("/big");
+        await([&] { return handler.handled == i + 1; });
+    }
+    HttpsClient client{server->port()};
+    const ClientReply reply = client.request("GET", "/big");
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_EQ(reply.body.size(), kBig);
+    EXPECT_EQ(handler.refused, 0);
+    // Of the ten, two at most are still there.
+    await([&] { return server->connections() <= 3; });
+    EXPECT_LT(server->answer_bytes(), kRoom);
+    EXPECT_EQ(slow.front()->read_reply().status, 0);
+}
+
+/// What was done is not said to have been refused.
+TEST_F(SlowReaders, are_cut_off_where_a_refusal_would_be_wrong) {
+    start_with(std::chrono::hours{1});
+    ask("/big");
+    ask("/big");
+    await([&] { return server->answer_bytes() > 2 * kBig; });
+    HttpsClient writer{server->port()};
+    writer.send("POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    EXPECT_EQ(writer.read_reply().status, 0);
+    EXPECT_EQ(handler.refused, 0);
+}
+
+TEST_F(SlowReaders, let_downloads_wait_for_room) {
+    constexpr std::size_t kTwoBlocks = 600'000;
+    constexpr int kClients = 5;
+    handler.file = directory.path() / "download";
+    handler.file_size = 12'000'000;
+    std::ofstream{handler.file};
+    std::filesystem::resize_file(handler.file, handler.file_size);
+    start({
+        .displace_after = std::chrono::hours{1},
+        .socket_threads = 1,
+        .answer_bytes_max = kTwoBlocks,
+        .write_timeout = std::chrono::minutes{10},
+    });
+    for (int i = 0; i < kClients; ++i) {
+        ask("/file");
+    }
+    await([&] { return handler.handled == kClients && server->answer_bytes() > kTwoBlocks / 2; });
+    EXPECT_LT(server->answer_bytes(), kTwoBlocks);
+    expect_still_serving();
+    for (auto& client : slow) {
+        const ClientReply reply = client->read_reply();
+        EXPECT_EQ(reply.status, 200);
+        EXPECT_EQ(reply.body.size(), handler.file_size);
+    }
+    EXPECT_EQ(handler.refused, 0);
+    await([&] { return server->answer_bytes() == 0; });
 }
 
 }  // namespace

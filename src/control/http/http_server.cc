@@ -4,7 +4,9 @@
 #include "base/threads.h"
 #include "control/http/request_reader.h"
 #include "control/http/serialize.h"
+#include "control/http/waiting_answers.h"
 
+#include <deque>
 #include <list>
 #include <set>
 #include <thread>
@@ -36,7 +38,7 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
-constexpr std::size_t kReadBlock = 16 * 1024;   // One TLS record.
+constexpr std::size_t kReadBlock = 16 * 1024;   // One TLS record, as much as any socket holds.
 constexpr std::size_t kFileBlock = 256 * 1024;  // Of a download, per trip to the file readers.
 constexpr std::size_t kStreamThreads = 4;       // Make bodies: vault reads, decompression.
 constexpr int kBacklog = 1024;
@@ -90,10 +92,24 @@ class Session;
 
 /// One thread's share of the sockets.
 struct Lane {
+    explicit Lane(const HttpSettings& settings)
+        : answers{
+              settings.answer_bytes_max / std::max<std::size_t>(settings.socket_threads, 1),
+              settings.displace_after
+          } {}
+
+    struct Parked {
+        std::shared_ptr<Session> session;
+        void (Session::*next)();
+    };
+
     asio::io_context context{1};
+    std::atomic<std::size_t> answer_bytes{0};  // For others to see.
     // Touched by the lane's thread only.
     std::set<std::shared_ptr<Session>> sessions;
     std::list<Session*> waiting;  // Those whose client has to send something; the longest first.
+    WaitingAnswers answers;
+    std::deque<Parked> parked;  // Downloads whose next block has no room; the longest first.
     std::array<char, kReadBlock> scratch{};
 };
 
@@ -117,13 +133,13 @@ struct Shared {
     ThreadPool* body_makers = nullptr;  // Likewise.
 };
 
-class Session : public std::enable_shared_from_this<Session> {
+class Session final : public std::enable_shared_from_this<Session>, public WaitingAnswers::Holder {
 public:
     Session(Shared& shared, Lane& lane, tcp::socket socket)
         : shared_{shared}, lane_{lane}, socket_{std::move(socket)}, timer_{lane.context} {
         ++shared_.connections;
     }
-    ~Session() {
+    ~Session() override {
         // The last one out lets stop() go on.
         const std::lock_guard lock{shared_.mutex};
         --shared_.connections;
@@ -181,11 +197,19 @@ public:
         }
         go_on_to(Phase::kClosed);
         drop_stream();
+        let_go();
         ErrorCode ignored;
         socket_.shutdown(tcp::socket::shutdown_both, ignored);
         socket_.close(ignored);
         timer_.cancel();
         lane_.sessions.erase(shared_from_this());
+    }
+
+    /// Somebody else needs the room of what this client does not take.
+    void make_way() override {
+        log_info("connection closed: its client takes an answer too slowly", {{"peer", peer_}});
+        broken_ = true;
+        close();
     }
 
 private:
@@ -380,6 +404,7 @@ private:
         Request request = reader_->take();
         request.peer_address = peer_;
         head_only_ = request.method == "HEAD";
+        only_reads_ = head_only_ || request.method == "GET";
         return request;
     }
 
@@ -432,6 +457,11 @@ private:
             .coding = chunked_ ? StreamCoding::kChunked : StreamCoding::kUntilClose,
         };
         out_ = serialize(reply, head);
+        if (out_.size() > kReadBlock && !has_room(out_.size())) {
+            refuse_for_room();
+            return;
+        }
+        hold(out_.size());
         if (stream != nullptr) {
             stream_ = std::move(*stream);
             if (head_only_) {
@@ -447,6 +477,73 @@ private:
         flush();
     }
 
+    /// Takes the place of an answer that there is no room for.
+    void refuse_for_room() {
+        out_ = std::string{};
+        if (!only_reads_) {
+            // It has been done: an answer that says it was refused would be wrong.
+            broken_ = true;
+            close();
+            return;
+        }
+        Request request;
+        request.method = "GET";
+        request.peer_address = peer_;
+        send(shared_.handler->refuse(
+            std::move(request),
+            Error{
+                ErrorKind::kTooManyRequests,
+                ErrorText{
+                    .message = "Too many large answers wait for clients who take them slowly.",
+                    .recommended_actions = {"Send the request again in some seconds."},
+                }
+            }
+        ));
+    }
+
+    [[nodiscard]] bool has_room(std::size_t bytes) {
+        const bool room = lane_.answers.make_room(bytes, shared_.clock.steady_now());
+        lane_.answer_bytes = lane_.answers.bytes();
+        return room;
+    }
+
+    void hold(std::size_t bytes) {
+        lane_.answers.hold(*this, bytes, shared_.clock.steady_now());
+        lane_.answer_bytes = lane_.answers.bytes();
+    }
+
+    /// What was held has left, or never will. Whoever waits for room tries again.
+    void let_go() {
+        if (!lane_.answers.release(*this)) {
+            return;
+        }
+        lane_.answer_bytes = lane_.answers.bytes();
+        while (!lane_.parked.empty()) {
+            const Lane::Parked first = std::move(lane_.parked.front());
+            lane_.parked.pop_front();
+            if (first.session->phase_ != Phase::kClosed) {
+                asio::post(lane_.context, [first] {
+                    if (first.session->phase_ != Phase::kClosed) {
+                        (first.session.get()->*first.next)();
+                    }
+                });
+                return;
+            }
+        }
+    }
+
+    /// Room for the next block of a download. False: `next` is called again when there may be some.
+    bool has_room_or_waits(std::size_t bytes, Step next) {
+        if (has_room(bytes)) {
+            lane_.answers.reserve(*this, bytes);
+            lane_.answer_bytes = lane_.answers.bytes();
+            return true;
+        }
+        go_on_to(Phase::kHandling);  // It is not this client who is slow.
+        lane_.parked.push_back({shared_from_this(), next});
+        return false;
+    }
+
     void flush() {
         while (sent_ < out_.size()) {
             ERR_clear_error();
@@ -459,7 +556,8 @@ private:
             sent_ += static_cast<std::size_t>(put);
         }
         sent_ = 0;
-        out_.clear();
+        out_ = std::string{};
+        let_go();
         (this->*after_write_)();
     }
 
@@ -486,8 +584,12 @@ private:
     }
 
     void read_block() {
-        set_deadline(shared_.settings.write_timeout);
         const std::size_t want = std::min<std::uint64_t>(file_.size, kFileBlock);
+        if (!has_room_or_waits(want, &Session::read_block)) {
+            return;
+        }
+        go_on_to(Phase::kWriting);
+        set_deadline(shared_.settings.write_timeout);
         const bool taken = shared_.file_readers->try_submit(
             [self = shared_from_this(), fd = file_.file.get(), offset = file_.offset, want] {
                 auto block = std::make_shared<std::string>(want, '\0');
@@ -517,6 +619,7 @@ private:
         file_.offset += block.size();
         file_.size -= block.size();
         out_ = std::move(block);
+        hold(out_.size());
         set_deadline(shared_.settings.write_timeout);
         flush();
     }
@@ -524,6 +627,9 @@ private:
     /// The next block of a made body: only when the one before has left, so that a slow client
     /// slows the maker and no more than a block waits.
     void make_block() {
+        if (!has_room_or_waits(kFileBlock, &Session::make_block)) {
+            return;
+        }
         go_on_to(Phase::kHandling);  // However long the storage takes, nobody else is to blame.
         const bool taken =
             shared_.body_makers->try_submit([self = shared_from_this(), source = stream_] {
@@ -559,6 +665,7 @@ private:
             drop_stream();
         }
         out_ = chunked_ ? fmt::format("{:x}\r\n{}\r\n", block.size(), block) : std::move(block);
+        hold(out_.size());
         flush();
     }
 
@@ -620,6 +727,7 @@ private:
     bool keep_alive_ = false;
     bool chunked_ = true;
     bool head_only_ = false;
+    bool only_reads_ = false;
     bool unread_input_ = false;
     bool broken_ = false;
 };
@@ -630,7 +738,7 @@ struct HttpServer::State {
     State(HttpSettings settings, const TlsSlot& tls, Clock& clock)
         : shared{std::move(settings), tls, clock} {
         for (std::size_t i = 0; i < std::max<std::size_t>(shared.settings.socket_threads, 1); ++i) {
-            lanes.push_back(std::make_unique<Lane>());
+            lanes.push_back(std::make_unique<Lane>(shared.settings));
         }
         shared.workers = &workers;
         shared.file_readers = &file_readers;
@@ -820,6 +928,14 @@ int HttpServer::port() const noexcept {
 
 std::size_t HttpServer::connections() const noexcept {
     return state_->shared.connections;
+}
+
+std::size_t HttpServer::answer_bytes() const noexcept {
+    std::size_t bytes = 0;
+    for (const auto& lane : state_->lanes) {
+        bytes += lane->answer_bytes;
+    }
+    return bytes;
 }
 
 void HttpServer::stop() {

@@ -35,6 +35,12 @@ struct HttpSettings {
     std::size_t workers = 4;
     std::size_t queue_max =
         512;  ///< Complete requests that may wait for a worker; more are answered 429.
+    /// Of answers that wait for clients to take them, over all connections; answers of a TLS record
+    /// or less apart. Where more would be needed, the connections whose client has been taking
+    /// longest are closed, when that is at least `displace_after`; else a download waits, and
+    /// another answer is a 429 instead (an ended connection, where the request may have changed
+    /// something).
+    std::size_t answer_bytes_max = 64 * 1024 * 1024;
     std::size_t header_bytes_max = 32 * 1024;
     std::size_t body_bytes_max = 4 * 1024 * 1024;
     // A deadline for every phase; a connection that misses one is closed.
@@ -64,6 +70,8 @@ public:
 
     [[nodiscard]] int port() const noexcept;
     [[nodiscard]] std::size_t connections() const noexcept;
+    /// Of answers that wait for clients to take them.
+    [[nodiscard]] std::size_t answer_bytes() const noexcept;
 
     /// Stops accepting, closes idle connections, lets requests under way finish within
     /// shutdown_timeout. Idempotent.
