@@ -196,7 +196,7 @@ void write_all_files(
     set.add(names.script, restore_script(restore, names, databases, set.files(), server_manifest));
     // The manifest lists all others, so it comes last; where it is, the restore is whole.
     const Json manifest = make_manifest(restore, set.files(), databases, server_manifest);
-    set.add(names.manifest, manifest.dump(2) + "\n");
+    set.add(names.manifest, manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace

@@ -11,6 +11,12 @@ Json actions_json(const std::vector<std::string>& actions) {
     return list;
 }
 
+/// A PostgreSQL server says in its own encoding what ends a login, and it may say file names: bytes
+/// that are no UTF-8, which no record and no answer could hold. They show as U+FFFD.
+Json as_utf8(const Json& object) {
+    return parse_own_json(object.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 }  // namespace
 
 Json user_error(const Error& error, std::string_view activity_id) {
@@ -44,11 +50,11 @@ Json user_error(const Error& error, std::string_view activity_id) {
         object["innerError"] =
             Json{{"code", std::string{error.code()}}, {"additionalInfo", std::move(additional)}};
     }
-    return object;
+    return as_utf8(object);
 }
 
 Json warning_detail(const WarningText& warning) {
-    return Json{
+    return as_utf8(Json{
         {"resourceName", warning.resource_name},
         {"warning",
          Json{
@@ -58,7 +64,7 @@ Json warning_detail(const WarningText& warning) {
              {"isRetryable", false},
              {"isUserError", true},
          }},
-    };
+    });
 }
 
 }  // namespace holdfast::jobs

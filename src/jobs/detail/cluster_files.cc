@@ -85,7 +85,7 @@ void write_cluster_files(const FilesRestore& restore, FileSet& set) {
         {"cluster", to_json(cluster)},
         {"steps", steps_of(restore, cluster)},
     };
-    set.add(manifest_name(restore), manifest.dump(2) + "\n");
+    set.add(manifest_name(restore), manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace holdfast::jobs
