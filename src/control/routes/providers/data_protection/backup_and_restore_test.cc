@@ -1,4 +1,7 @@
+#include "control/key_vault_names.h"
 #include "control/routes/testing/api_fixture.h"
+#include "control/services.h"
+#include "jobs/engine.h"
 
 namespace holdfast::control {
 namespace {
@@ -175,6 +178,43 @@ TEST_F(BackupAndRestore, ARestoreThatCannotBeIsRefused) {
     EXPECT_EQ(
         get(vault() + "/backupJobs?$filter=operation%20eq%20'Restore'").body["value"].size(), 0U
     );
+}
+
+/// Between the request and the job, somebody takes the vault's identity what it may do.
+TEST_F(BackupAndRestore, ARestoreFailsWhoseRoleWasTakenAwayBeforeItRuns) {
+    (void)back_up();
+    const std::string point = get(instance() + "/recoveryPoints").body["value"][0]["name"];
+    services().jobs.stop();  // What is asked for now waits.
+    const Answer accepted = post(instance() + "/restore", as_files(point, "late"));
+    ASSERT_EQ(accepted.status, 202) << accepted.body.dump();
+    const std::string job = result(accepted).body["jobId"];
+    const std::string identity = get(vault()).body["identity"]["principalId"];
+    const std::string container =
+        restore_container_id(services().config, kSubscription, "restored");
+    const Json assignments =
+        get(container + "/providers/Microsoft.Authorization/roleAssignments").body["value"];
+    int taken = 0;
+    for (const Json& each : assignments) {
+        if (each["properties"]["principalId"] == identity) {
+            ASSERT_EQ(del(each["id"]).status, 200);
+            ++taken;
+        }
+    }
+    ASSERT_GT(taken, 0);
+    run_jobs();
+    const Json failed = get(job).body["properties"];
+    EXPECT_EQ(failed["status"], "Failed") << failed.dump(1);
+    ASSERT_EQ(failed["errorDetails"].size(), 1U);
+    const Json& error = failed["errorDetails"][0];
+    EXPECT_EQ(error["code"], "UserErrorMissingRequiredPermissions");
+    EXPECT_THAT(error.dump(), HasSubstr("role assignment create"));
+    EXPECT_THAT(error.dump(), HasSubstr(container));
+    EXPECT_EQ(get("/restore/restored").body["value"], Json::array());
+    // Given back, the same request is carried out.
+    const Answer again = post(instance() + "/restore", as_files(point, "late"));
+    const std::string second = result(again).body["jobId"];
+    run_jobs();
+    EXPECT_EQ(get(second).body["properties"]["status"], "Completed");
 }
 
 TEST_F(BackupAndRestore, TheStatusSummaryIsForMonitors) {
