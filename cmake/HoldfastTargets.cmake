@@ -22,8 +22,8 @@ function(holdfast_library name)
   add_library(holdfast_${name} STATIC ${sources})
   target_include_directories(holdfast_${name} PUBLIC "${PROJECT_SOURCE_DIR}/src")
   target_link_libraries(holdfast_${name} PRIVATE holdfast_warnings PUBLIC ${ARG_DEPENDS})
-  # What handles every byte of a backup is worth the compiler's time; the rest would only take half as long again to build.
-  if(name MATCHES "^(base|postgres|vault)$")
+  # What handles every byte of a backup or every request is worth the compiler's time; the rest would only take longer to build.
+  if(name MATCHES "^(base|catalog|control|postgres|vault)$")
     target_compile_options(holdfast_${name} PRIVATE $<$<CONFIG:Release>:-O2>)
   endif()
   if(name STREQUAL "base")
