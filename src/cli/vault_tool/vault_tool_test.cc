@@ -74,6 +74,27 @@ protected:
         return run(words);
     }
 
+    [[nodiscard]] std::vector<std::filesystem::path> files_below(const char* directory) const {
+        std::vector<std::filesystem::path> files;
+        const std::filesystem::path root = vault_ / directory;
+        for (const auto& entry : std::filesystem::recursive_directory_iterator{root}) {
+            if (entry.is_regular_file()) {
+                files.push_back(entry.path());
+            }
+        }
+        return files;
+    }
+    static void flip_byte(const std::filesystem::path& path, std::streamoff at) {
+        std::filesystem::permissions(
+            path, std::filesystem::perms::owner_write, std::filesystem::perm_options::add
+        );
+        std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
+        file.seekg(at);
+        const char byte = static_cast<char>(file.get());
+        file.seekp(at);
+        file.put(static_cast<char>(byte ^ 1));
+    }
+
     World world_;
     std::filesystem::path vault_;
     std::string point_;
@@ -86,26 +107,101 @@ TEST_F(VaultToolTest, CheckSaysSoundAndNamesDamageWithTheNeededPoints) {
     EXPECT_EQ(sound.json().at("recoveryPoints"), 1);
     EXPECT_EQ(sound.json().at("packsRead"), sound.json().at("packs"));
 
-    std::filesystem::path pack;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator{vault_ / "packs"}) {
-        if (entry.is_regular_file()) {
-            pack = entry.path();
-        }
-    }
-    std::filesystem::permissions(
-        pack, std::filesystem::perms::owner_write, std::filesystem::perm_options::add
-    );
-    std::fstream file{pack, std::ios::in | std::ios::out | std::ios::binary};
-    file.seekg(100);
-    const char byte = static_cast<char>(file.get());
-    file.seekp(100);
-    file.put(static_cast<char>(byte ^ 1));
-    file.close();
+    const std::filesystem::path pack = files_below("packs").at(0);
+    flip_byte(pack, 100);
     const Printed damaged = run_on_vault("check", {"--read-data=100%"});
     EXPECT_EQ(damaged.exit_code, 1);
     EXPECT_EQ(damaged.json().at("sound"), false);
     EXPECT_THAT(damaged.json().at("damaged").dump(), HasSubstr(pack.filename().string()));
     EXPECT_THAT(damaged.json().at("damaged").dump(), HasSubstr(point_));
+}
+
+TEST_F(VaultToolTest, CheckWithABudgetGetsThroughAllPacksInTurn) {
+    const std::size_t packs = files_below("packs").size();
+    ASSERT_GT(packs, 1U);
+    for (std::size_t left = packs; left > 0; --left) {
+        const Printed part = run_on_vault("check", {"--budget=1%"});
+        ASSERT_EQ(part.exit_code, 0) << part.err;
+        EXPECT_EQ(part.json().at("packsRead"), 1);
+        EXPECT_EQ(part.json().at("packsNeverRead"), left - 1);
+        EXPECT_TRUE(part.json().at("oldestReadAt").is_string());
+    }
+    const Printed both = run_on_vault("check", {"--budget=100%", "--budget=30m"});
+    EXPECT_EQ(both.json().at("packsRead"), packs) << both.err;
+    for (const char* nonsense : {"--budget=0%", "--budget=101%", "--budget=5", "--budget=5s"}) {
+        const Printed refused = run_on_vault("check", {nonsense});
+        EXPECT_EQ(refused.exit_code, 2) << nonsense;
+        EXPECT_THAT(refused.err, HasSubstr("10%, 50GiB or 30m"));
+    }
+}
+
+TEST_F(VaultToolTest, CollectShowsItsPlanAndThenGivesSpaceBack) {
+    const auto all = files_below("packs");
+    const Printed nothing = run_on_vault("collect", {"--dry-run"});
+    ASSERT_EQ(nothing.exit_code, 0) << nothing.err;
+    EXPECT_EQ(nothing.json().at("recoveryPoints"), 1);
+    EXPECT_EQ(nothing.json().at("remove").at("packs"), 0);
+    EXPECT_EQ(nothing.json().at("stored").at("packs"), all.size());
+
+    const auto id = vault::PointId::parse(point_);
+    ASSERT_TRUE(id.has_value());
+    ASSERT_TRUE(world_.repositories->open(world_.vault())->remove_point(*id, "{}", {}));
+    const Printed plan = run_on_vault("collect", {"--dry-run"});
+    EXPECT_EQ(plan.json().at("remove").at("packs"), all.size());
+    EXPECT_EQ(files_below("packs"), all) << "a plan changes nothing";
+
+    for (const char* nonsense : {"--repack-percent=0", "--unused-percent=101"}) {
+        EXPECT_EQ(run_on_vault("collect", {nonsense}).exit_code, 2) << nonsense;
+    }
+    const Printed done = run_on_vault("collect");
+    ASSERT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_EQ(done.json().at("removed"), plan.json().at("remove"));
+    EXPECT_THAT(done.json().at("waitingFor"), IsEmpty());
+    EXPECT_THAT(files_below("packs"), IsEmpty());
+    EXPECT_EQ(run_on_vault("check").json().at("sound"), true);
+}
+
+TEST_F(VaultToolTest, CollectRemovesNothingWhenAnythingIsUnclear) {
+    for (const std::filesystem::path& file : files_below("points")) {
+        if (file.filename() == "manifest") {
+            flip_byte(file, 100);
+        }
+    }
+    const auto all = files_below("packs");
+    const Printed plan = run_on_vault("collect", {"--dry-run"});
+    EXPECT_EQ(plan.exit_code, 1);
+    EXPECT_THAT(plan.json().at("obstacles"), SizeIs(1));
+    const Printed refused = run_on_vault("collect");
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("Nothing is removed from the vault"));
+    EXPECT_EQ(files_below("packs"), all);
+}
+
+TEST_F(VaultToolTest, ALostIndexIsRebuilt) {
+    for (const std::filesystem::path& segment : files_below("index")) {
+        std::filesystem::remove(segment);
+    }
+    const Printed rebuilt = run_on_vault("rebuild-index");
+    ASSERT_EQ(rebuilt.exit_code, 0) << rebuilt.err;
+    EXPECT_EQ(rebuilt.json().at("packs"), files_below("packs").size());
+    EXPECT_GT(rebuilt.json().at("indexBytes"), 0);
+    EXPECT_THAT(files_below("index"), ::testing::Not(IsEmpty()));
+    EXPECT_EQ(run_on_vault("check", {"--read-data"}).json().at("sound"), true);
+    const std::string to = (home() / "out").string();
+    EXPECT_EQ(run_on_vault("extract", {"--to", to, "--file-prefix", "x"}).exit_code, 0);
+}
+
+TEST_F(VaultToolTest, RestoreIntoADirectoryTakesAPhysicalPoint) {
+    const std::filesystem::path to = home() / "data";
+    const Printed refused = run_on_vault("restore", {"-D", to.string()});
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("holdfast vault extract"));
+    EXPECT_EQ(run_on_vault("restore", {"-D", to.string(), "--point", "xyz"}).exit_code, 2);
+    EXPECT_EQ(
+        run_on_vault("restore", {"-D", to.string(), "--point", std::string(32, '0')}).exit_code, 3
+    );
+    EXPECT_EQ(run_on_vault("restore").exit_code, 2) << "no target";
+    EXPECT_FALSE(std::filesystem::exists(to));
 }
 
 TEST_F(VaultToolTest, ExtractNeedsNothingButFilesAndAKey) {
