@@ -1,11 +1,14 @@
 #include "jobs/point_transfer.h"
 
+#include "jobs/point_transfer_testing.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace holdfast::jobs {
 namespace {
 
+using testing::source_of;
 using ::testing::HasSubstr;
 
 std::shared_ptr<postgres::MemoryStreams> sample() {
@@ -21,28 +24,6 @@ std::shared_ptr<postgres::MemoryStreams> sample() {
         streams->end();
     }
     return streams;
-}
-
-/// Reads from the memory streams through an object of its own, as a point's source is.
-class Borrowed final : public postgres::StreamSource {
-public:
-    explicit Borrowed(const postgres::MemoryStreams& streams) : streams_{streams} {}
-    void list(
-        std::string_view prefix, const std::function<void(const postgres::StreamInfo&)>& visit
-    ) const override {
-        streams_.list(prefix, visit);
-    }
-    [[nodiscard]] std::unique_ptr<postgres::StreamReader> open(std::string_view name
-    ) const override {
-        return streams_.open(name);
-    }
-
-private:
-    const postgres::MemoryStreams& streams_;
-};
-
-TransferSource source_of(const std::shared_ptr<postgres::MemoryStreams>& streams) {
-    return {streams, [streams](std::stop_token) { return std::make_unique<Borrowed>(*streams); }};
 }
 
 std::string all_of(FrameSource& source) {

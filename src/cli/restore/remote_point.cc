@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/output.h"
+#include "cli/restore/listing_file.h"
 #include "jobs/point_transfer.h"
 
 #include <algorithm>
@@ -179,42 +180,31 @@ void RemotePointSource::list(
 ) const {
     // Taken in whole before the first visit: who visits may work for hours on what it is told of,
     // and the server does not wait so long for a listing to be read.
-    std::vector<Frame> listing;
-    std::vector<Small> small;
+    ListingFile listing;
+    SmallStreams small;  // Known only when the listing is whole.
     Connection connection = begin(point_.list, Json{{"prefix", std::string{prefix}}});
     for (Frame frame = connection.next(); frame.kind != FrameKind::kEnd;
          frame = connection.next()) {
-        postgres::StreamInfo info = jobs::parse_stream_frame(frame);
-        if (info.size <= kSmallMax) {
-            small.push_back({std::move(info.spec.name), info.size});
+        const postgres::StreamInfo info = jobs::parse_stream_frame(frame);
+        if (info.size <= kSmallMax && info.spec.name.size() <= SmallStreams::kNameBytesMax) {
+            small.add(info.spec.name, static_cast<std::uint32_t>(info.size));
         }
-        listing.push_back(std::move(frame));
+        listing.add(frame);
     }
     connection.finish();
-    remember(std::move(small));
-    for (const Frame& frame : listing) {
-        visit(jobs::parse_stream_frame(frame));
+    {
+        const std::lock_guard lock{mutex_};
+        for (std::size_t at = 0; at < small.count(); ++at) {
+            small_.add(small.name(at), small.size(at));
+        }
+        small_.sort();
     }
-}
-
-void RemotePointSource::remember(std::vector<Small> small) const {
-    const auto by_name = [](const Small& a, const Small& b) { return a.name < b.name; };
-    const auto same = [](const Small& a, const Small& b) { return a.name == b.name; };
-    const std::lock_guard lock{mutex_};
-    std::move(small.begin(), small.end(), std::back_inserter(small_));
-    std::sort(small_.begin(), small_.end(), by_name);
-    small_.erase(std::unique(small_.begin(), small_.end(), same), small_.end());
+    listing.read([&](const Frame& frame) { visit(jobs::parse_stream_frame(frame)); });
 }
 
 bool RemotePointSource::is_small(std::string_view name) const {
     const std::lock_guard lock{mutex_};
-    const auto found = std::lower_bound(
-        small_.begin(),
-        small_.end(),
-        name,
-        [](const Small& small, std::string_view wanted) { return small.name < wanted; }
-    );
-    return found != small_.end() && found->name == name;
+    return small_.find(name).has_value();
 }
 
 std::unique_ptr<postgres::StreamReader> RemotePointSource::open(std::string_view name) const {
@@ -225,30 +215,31 @@ std::unique_ptr<postgres::StreamReader> RemotePointSource::open(std::string_view
     return std::make_unique<LargeReader>(begin_read({wanted}), wanted);
 }
 
-/// `name` and those after it that nobody has or fetches. REQUIRES: mutex_ is held.
+/// `name` and those after it that nobody has or fetches. REQUIRES: mutex_ is held, `name` is small.
 std::vector<std::string> RemotePointSource::claim_bundle(const std::string& name) const {
     std::vector<std::string> names;
     std::uint64_t bytes = 0;
-    auto at = std::lower_bound(
-        small_.begin(),
-        small_.end(),
-        name,
-        [](const Small& small, const std::string& wanted) { return small.name < wanted; }
-    );
-    for (; at != small_.end() && names.size() < kBundleStreamsMax; ++at) {
+    for (std::size_t at = small_.find(name).value();
+         at < small_.count() && names.size() < kBundleStreamsMax;
+         ++at) {
         const bool first = names.empty();
-        if (!first && (bytes + at->size > kBundleBytesMax ||
-                       waiting_bytes_ + bytes + at->size > kWaitingBytesMax)) {
+        const std::uint64_t size = small_.size(at);
+        if (!first && (bytes + size > kBundleBytesMax ||
+                       waiting_bytes_ + bytes + size > kWaitingBytesMax)) {
             break;
         }
-        if (first || (!taken_.contains(at->name) && !waiting_.contains(at->name) &&
-                      !under_way_.contains(at->name))) {
-            names.push_back(at->name);
-            bytes += at->size;
-            under_way_.insert(at->name);
+        if (first || small_.state(at) == SmallStreams::State::kAtTheServer) {
+            names.emplace_back(small_.name(at));
+            bytes += size;
+            small_.set_state(at, SmallStreams::State::kUnderWay);
         }
     }
     return names;
+}
+
+/// REQUIRES: mutex_ is held, `name` is small.
+void RemotePointSource::mark(const std::string& name, SmallStreams::State state) const {
+    small_.set_state(small_.find(name).value(), state);
 }
 
 Bytes RemotePointSource::fetch_small(const std::string& name) const {
@@ -258,10 +249,10 @@ Bytes RemotePointSource::fetch_small(const std::string& name) const {
             Bytes bytes = std::move(found->second);
             waiting_.erase(found);
             waiting_bytes_ -= bytes.size();
-            taken_.insert(name);
+            mark(name, SmallStreams::State::kTaken);
             return bytes;
         }
-        if (!under_way_.contains(name)) {
+        if (small_.state(small_.find(name).value()) != SmallStreams::State::kUnderWay) {
             const std::vector<std::string> names = claim_bundle(name);
             lock.unlock();
             fetch_bundle(names);
@@ -296,7 +287,7 @@ void RemotePointSource::fetch_bundle(const std::vector<std::string>& names) cons
                 const std::lock_guard lock{mutex_};
                 waiting_bytes_ += bytes.size();
                 waiting_[name] = std::move(bytes);
-                under_way_.erase(name);
+                mark(name, SmallStreams::State::kWaiting);
                 arrived_.notify_all();
             }
             connection.expect_end(names.back());
@@ -307,7 +298,9 @@ void RemotePointSource::fetch_bundle(const std::vector<std::string>& names) cons
         {
             const std::lock_guard lock{mutex_};
             for (const std::string& name : names) {
-                under_way_.erase(name);
+                if (small_.state(small_.find(name).value()) == SmallStreams::State::kUnderWay) {
+                    mark(name, SmallStreams::State::kAtTheServer);
+                }
             }
         }
         arrived_.notify_all();  // Who waits tries for itself, and hears why not.

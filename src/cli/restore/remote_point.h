@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/json.h"
+#include "cli/restore/small_streams.h"
 #include "cli/transport.h"
 #include "postgres/streams.h"
 
@@ -11,7 +12,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,7 +28,8 @@ struct RemotePoint {
 
 /// The streams of a recovery point that a server sends. Small streams come many to a request, so
 /// that a thousand files cost a few round trips; a large one has a request of its own, read as fast
-/// as its reader goes. Safe from any thread; each open large stream holds one connection.
+/// as its reader goes. Safe from any thread; each open large stream holds one connection. Memory:
+/// 64 MiB of contents, what small_streams.h says of names; a listing goes through a file.
 ///
 /// Throws kServerNotReachable when a connection ends too early, the server's own errors, and
 /// kVaultCorrupt for an answer that is none.
@@ -44,18 +45,14 @@ public:
 private:
     class Connection;
     class LargeReader;
-    struct Small {
-        std::string name;
-        std::uint64_t size = 0;
-    };
     [[nodiscard]] Connection begin(const Request& request, Json body) const;
     [[nodiscard]] Connection begin_read(const std::vector<std::string>& names) const;
     [[nodiscard]] std::unique_ptr<Transport> take_transport() const;
     void give_back(std::unique_ptr<Transport> transport) const;
-    void remember(std::vector<Small> small) const;
     [[nodiscard]] bool is_small(std::string_view name) const;
     [[nodiscard]] Bytes fetch_small(const std::string& name) const;
     [[nodiscard]] std::vector<std::string> claim_bundle(const std::string& name) const;
+    void mark(const std::string& name, SmallStreams::State state) const;
     void fetch_bundle(const std::vector<std::string>& names) const;
 
     const RemotePoint point_;
@@ -63,11 +60,9 @@ private:
     mutable std::condition_variable arrived_;
     // Guarded by mutex_.
     mutable std::vector<std::unique_ptr<Transport>> idle_;
-    mutable std::vector<Small> small_;                   // Of what was listed, by name.
+    mutable SmallStreams small_;  // Of what was listed.
     mutable std::map<std::string, Bytes, std::less<>> waiting_;  // Came ahead of its reader.
     mutable std::uint64_t waiting_bytes_ = 0;
-    mutable std::set<std::string, std::less<>> under_way_;
-    mutable std::set<std::string, std::less<>> taken_;  // Of the small ones, given to a reader.
 };
 
 }  // namespace holdfast::cli

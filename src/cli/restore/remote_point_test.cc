@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "jobs/point_transfer.h"
+#include "jobs/point_transfer_testing.h"
 
 #include <atomic>
 #include <thread>
@@ -12,24 +12,6 @@
 
 namespace holdfast::cli {
 namespace {
-
-/// Reads from the memory streams through an object of its own, as a point's source is.
-class Borrowed final : public postgres::StreamSource {
-public:
-    explicit Borrowed(const postgres::MemoryStreams& streams) : streams_{streams} {}
-    void list(
-        std::string_view prefix, const std::function<void(const postgres::StreamInfo&)>& visit
-    ) const override {
-        streams_.list(prefix, visit);
-    }
-    [[nodiscard]] std::unique_ptr<postgres::StreamReader> open(std::string_view name
-    ) const override {
-        return streams_.open(name);
-    }
-
-private:
-    const postgres::MemoryStreams& streams_;
-};
 
 /// A server with one recovery point: 300 small streams and a large one.
 struct PointServer {
@@ -54,9 +36,7 @@ struct PointServer {
             };
         }
         const Json body = Json::parse(request.body);
-        const jobs::TransferSource source{
-            streams, [this](std::stop_token) { return std::make_unique<Borrowed>(*streams); }
-        };
+        const jobs::TransferSource source = jobs::testing::source_of(streams);
         const auto frames =
             body.contains("prefix")
                 ? jobs::send_listing(source, body["prefix"].get<std::string>())
@@ -118,6 +98,51 @@ TEST(RemotePoint, SmallStreamsComeManyToARequest) {
     workers.clear();
     EXPECT_EQ(bytes, 5'000'000U + 300 * 299 / 2);
     EXPECT_LE(server.requests, 6);
+}
+
+TEST(RemotePoint, AListingOfManyStreamsComesBackAsItWas) {
+    PointServer server;
+    // Several MiB of frames, which go through a file.
+    for (int i = 0; i < 30'000; ++i) {
+        server.put(fmt::format("many/{:05}/{}", i, std::string(100, 'n')), "");
+    }
+    const RemotePointSource source{point_of(server)};
+    int next = 0;
+    source.list("many/", [&](const postgres::StreamInfo& info) {
+        EXPECT_TRUE(info.spec.name.starts_with(fmt::format("many/{:05}/", next++)));
+        EXPECT_EQ(info.spec.kind, postgres::StreamKind::kTableData);
+    });
+    EXPECT_EQ(next, 30'000);
+    // Listed twice, known once; and small streams of either listing are found.
+    EXPECT_EQ(list_of(source).size(), 301U);
+    EXPECT_EQ(list_of(source).size(), 301U);
+    EXPECT_EQ(postgres::read_stream(source, "data/small007", 100).size(), 7U);
+    EXPECT_EQ(
+        postgres::read_stream(source, fmt::format("many/29999/{}", std::string(100, 'n')), 1).size(),
+        0U
+    );
+}
+
+TEST(SmallStreams, AreFoundByNameAndKeepTheirState) {
+    SmallStreams small;
+    small.add("b", 2);
+    small.add("d", 4);
+    small.sort();
+    small.set_state(small.find("b").value(), SmallStreams::State::kTaken);
+    small.add("a", 1);
+    small.add("b", 2);
+    small.add("c", 3);
+    small.sort();
+    ASSERT_EQ(small.count(), 4U);
+    for (std::size_t at = 0; at < 4; ++at) {
+        EXPECT_EQ(small.name(at), std::string(1, static_cast<char>('a' + at)));
+        EXPECT_EQ(small.size(at), at + 1);
+    }
+    EXPECT_EQ(small.state(1), SmallStreams::State::kTaken);
+    EXPECT_EQ(small.state(2), SmallStreams::State::kAtTheServer);
+    EXPECT_FALSE(small.find("bb").has_value());
+    EXPECT_FALSE(small.find("e").has_value());
+    EXPECT_FALSE(SmallStreams{}.find("a").has_value());
 }
 
 TEST(RemotePoint, ACutTransferIsNeverTakenForWhole) {
