@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/environment.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "cli/cli.h"
 #include "cli/session.h"
 #include "cli/vault_tool/vault_tool.h"
@@ -119,6 +120,7 @@ std::vector<cli::ExtraCommand> server_commands() {
 }  // namespace holdfast
 
 int main(int argc, char** argv) {
+    holdfast::limit_kept_memory();
     std::vector<holdfast::cli::ExtraCommand> commands = holdfast::server_commands();
     std::vector<holdfast::cli::ExtraCommand> vault = holdfast::cli::vault_commands();
     for (holdfast::cli::ExtraCommand& command : vault) {

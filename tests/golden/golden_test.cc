@@ -24,7 +24,7 @@ using testing::text_like_bytes;
 const fs::path kVersion1 = fs::path{HOLDFAST_GOLDEN_DIR} / "v1";
 /// Of the same version, with the feature "extents".
 const fs::path kVersion1Extents = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-extents";
-/// And with "delta-layers": extents of one, two and three deltas.
+/// And with "delta-layers": extents of one delta, of several, of as many as there may be.
 const fs::path kVersion1Layers = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-layers";
 /// In the middle of collections: sessions at work, a condemned list, suspects, verified packs.
 const fs::path kVersion1Collect = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-collect";
@@ -222,7 +222,7 @@ Streams layered_data(int generation) {
     }
     return streams;
 }
-constexpr int kLayeredPoints = 9;
+constexpr int kLayeredPoints = 12;
 
 TEST(Golden, Version1WithDeltaLayersOpensAndRestores) {
     MemoryStore store;

@@ -3,6 +3,7 @@
 #include "alerts/outbox.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "jobs/user_error.h"
 
@@ -307,6 +308,7 @@ void JobQueue::run(const std::shared_ptr<JobContext>& context) {
         [&] { result = run_job(parts_, *context); }, [&](const Error& error) { failure = error; }
     );
     finish(*context, result, failure);
+    release_free_memory();
     end(row.id);
 }
 

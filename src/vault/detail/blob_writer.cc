@@ -312,8 +312,8 @@ void BlobWriter::drop_layer(Past& past) {
 
 /// Nothing when a new base is the better choice, or the old one cannot be relied on.
 ///
-/// The new delta swallows those below it that are no larger than it has become by then: as in a
-/// binary counter, each changed page is stored again a few times only, however many backups follow.
+/// The new delta swallows those below it that are at most half of what it has become by then: each
+/// changed page is stored again once or twice in a month.
 std::optional<Extent> BlobWriter::store_as_delta(
     Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
 ) {
@@ -329,7 +329,7 @@ std::optional<Extent> BlobWriter::store_as_delta(
     std::uint64_t swallowed = frame_bytes();
     const std::size_t layers = past->deltas.size();
     while (!past->deltas.empty() &&
-           (past->deltas.size() == kDeltaLayersMax || past->frame_bytes.back() <= swallowed)) {
+           (past->deltas.size() == kDeltaLayersMax || past->frame_bytes.back() * 2 <= swallowed)) {
         swallowed += past->frame_bytes.back();
         drop_layer(*past);
     }

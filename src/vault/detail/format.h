@@ -103,7 +103,7 @@ inline constexpr std::size_t kPageBytes = 8 * kKiB;
 /// Extents are powers of two: 64 KiB to 4 MiB.
 inline constexpr std::uint32_t kExtentLog2Min = 16;
 inline constexpr std::uint32_t kExtentLog2Max = 22;
-inline constexpr std::size_t kDeltaLayersMax = 3;
+inline constexpr std::size_t kDeltaLayersMax = 7;
 
 /// One extent of a stream of pages as it is stored.
 struct Extent {

@@ -182,7 +182,9 @@ TEST_F(ExtentListTest, RefusesUnsoundNodes) {
     node.mutable_extents(0)->add_deltas("short");
     EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
     node.mutable_extents(0)->set_deltas(1, std::string(32, 'e'));
-    node.mutable_extents(0)->add_deltas(std::string(32, 'f'));
+    for (std::size_t i = 2; i < kDeltaLayersMax; ++i) {
+        node.mutable_extents(0)->add_deltas(std::string(32, 'f'));
+    }
     EXPECT_TRUE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
     node.mutable_extents(0)->add_deltas(std::string(32, 'g'));
     EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
