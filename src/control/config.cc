@@ -546,7 +546,8 @@ const std::vector<Key>& keys() {
         {"jobs.max_jobs",
          "number",
          "2",
-         "Backups and restores that run at once.",
+         "Backups, restores, test restores and expiries that run at once; one collection may run "
+         "beside them.",
          [](Config& c, const Setting& s) { c.jobs.max_jobs = count_of(s, {1, 64}); }},
         {"jobs.max_jobs_per_server",
          "number",

@@ -48,28 +48,6 @@ catalog::PolicyRecord require_policy(const catalog::View& view, std::string_view
     return require<catalog::PolicyRecord>(view, "backup policy", id);
 }
 
-catalog::PointRecord require_point(
-    const catalog::View& view, const catalog::InstanceRecord& instance, std::string_view id
-) {
-    auto point = view.get<catalog::PointRecord>(id);
-    if (!point || !equal_ignoring_case(point->instance_id, instance.id)) {
-        throw Error{
-            ErrorKind::kRecoveryPointNotFound,
-            ErrorText{
-                .message = fmt::format(
-                    "The recovery point \"{}\" does not belong to the backup instance \"{}\".",
-                    id,
-                    instance.name
-                ),
-                .target = "recoveryPointId",
-                .recommended_actions =
-                    {"Choose one from: holdfast dataprotection recovery-point list."},
-            }
-        };
-    }
-    return std::move(*point);
-}
-
 void require_physical(const catalog::PointRecord& point) {
     if (method_of(point) == BackupMethod::kPhysical) {
         return;

@@ -2,6 +2,7 @@
 
 #include "jobs/detail/job_context.h"
 #include "jobs/engine.h"
+#include "jobs/recovery_points.h"
 
 #include <functional>
 #include <set>
@@ -46,10 +47,6 @@ inline constexpr std::string_view kVerifyOperation = "Verify";
 );
 [[nodiscard]] catalog::VaultRecord require_vault(const catalog::View& view, std::string_view id);
 [[nodiscard]] catalog::PolicyRecord require_policy(const catalog::View& view, std::string_view id);
-/// Throws kRecoveryPointNotFound when the instance has no such point.
-[[nodiscard]] catalog::PointRecord require_point(
-    const catalog::View& view, const catalog::InstanceRecord& instance, std::string_view id
-);
 /// Throws kUnsupportedOperation: only a physical point can be started as a server.
 void require_physical(const catalog::PointRecord& point);
 

@@ -11,6 +11,7 @@
 #include "jobs/containers.h"
 #include "jobs/credentials.h"
 #include "jobs/engine.h"
+#include "jobs/recovery_points.h"
 #include "jobs/requests.h"
 
 namespace holdfast::control {
@@ -126,8 +127,16 @@ Reply start_backup(const RequestContext& context) {
     return reply;
 }
 
-/// What is wrong with the target and can be told at once, before there is a job that fails.
-void check_target(const RequestContext& context, const jobs::RestoreRequest& request) {
+/// What is wrong and can be told at once: before there is a job that fails, and before the vault's
+/// identity is given a role for it.
+void check_restore(
+    const RequestContext& context,
+    const InstanceRecord& instance,
+    const jobs::RestoreRequest& request
+) {
+    context.services.catalog.read([&](const catalog::View& view) {
+        (void)jobs::require_point(view, instance, request.point_id);
+    });
     if (const auto* files = std::get_if<jobs::FilesTarget>(&request.target)) {
         (void)context.services.containers.open(files->url);
     } else if (const auto* server = std::get_if<jobs::ServerTarget>(&request.target)) {
@@ -142,7 +151,7 @@ Reply start_restore(const RequestContext& context) {
     const Place place = require_place(context);
     const jobs::RestoreRequest request =
         jobs::parse_restore_request(context.body, "", place.instance.id, requester_of(context));
-    check_target(context, request);
+    check_restore(context, place.instance, request);
     require_vault_permissions(context, place.vault, needed_for_restore(context, request));
     IgnoredProperties ignored;
     note_unknown_in_restore(body_reader(context), ignored);
@@ -176,7 +185,7 @@ Reply validate_restore(const RequestContext& context) {
     jobs::RestoreRequest request = jobs::parse_restore_request(
         wrapped.value(), wrapped.path(), place.instance.id, requester_of(context)
     );
-    check_target(context, request);
+    check_restore(context, place.instance, request);
     require_vault_permissions(context, place.vault, needed_for_restore(context, request));
     jobs::Engine& engine = context.services.jobs;
     const std::string operation = context.services.operations.start(

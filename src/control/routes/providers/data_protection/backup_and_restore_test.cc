@@ -180,6 +180,28 @@ TEST_F(BackupAndRestore, ARestoreThatCannotBeIsRefused) {
     );
 }
 
+TEST_F(BackupAndRestore, ARefusedRestoreGrantsNothing) {
+    (void)back_up();
+    const std::string container =
+        restore_container_id(services().config, kSubscription, "restored");
+    const std::string nowhere(32, 'a');
+    EXPECT_EQ(
+        post(instance() + "/restore", as_files(nowhere, "x")).code(),
+        "UserErrorRecoveryPointNotFound"
+    );
+    EXPECT_EQ(
+        post(
+            instance() + "/validateRestore", Json{{"restoreRequestObject", as_files(nowhere, "x")}}
+        )
+            .code(),
+        "UserErrorRecoveryPointNotFound"
+    );
+    EXPECT_EQ(
+        get(container + "/providers/Microsoft.Authorization/roleAssignments").body["value"],
+        Json::array()
+    );
+}
+
 /// Between the request and the job, somebody takes the vault's identity what it may do.
 TEST_F(BackupAndRestore, ARestoreFailsWhoseRoleWasTakenAwayBeforeItRuns) {
     (void)back_up();
