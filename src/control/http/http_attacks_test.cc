@@ -288,7 +288,12 @@ TEST_F(HttpAttackTest, takes_a_flood_of_pipelined_requests) {
 }
 
 TEST_F(HttpAttackTest, readers_that_stop_reading_hold_no_worker) {
-    start({.workers = 1, .write_timeout = milliseconds{500}});
+    // Room for all ten answers: whoever is refused would keep its connection.
+    start({
+        .workers = 1,
+        .answer_bytes_max = std::size_t{1} << 30U,
+        .write_timeout = milliseconds{500},
+    });
     std::vector<std::unique_ptr<HttpsClient>> slow;
     for (int i = 0; i < 10; ++i) {
         slow.push_back(std::make_unique<HttpsClient>(server->port()));
