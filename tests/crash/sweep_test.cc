@@ -98,8 +98,8 @@ void back_up(Base& base, ObjectStore& store, Outcome& outcome) {
     const auto writer = repository->begin_point(testing::begin_point(), {});
     outcome.expected.possible.insert(writer->id());
     for (const auto& [name, bytes] : second_data()) {
-        const auto layout = name.starts_with(testing::kPagesPrefix) ? StreamLayout::kPages
-                                                                     : StreamLayout::kBytes;
+        const auto layout =
+            name.starts_with(testing::kPagesPrefix) ? StreamLayout::kPages : StreamLayout::kBytes;
         const auto stream = writer->open_stream({.name = name, .kind = "k", .layout = layout});
         stream->write(bytes);
         stream->close();
@@ -327,7 +327,6 @@ TEST(Creation, IsCompletedAfterAnInterruption) {
 }
 
 TEST(Creation, TwoAtATimeMakeOneRepository) {
-    SystemClock clock;
     for (int round = 0; round < 20; ++round) {
         MemoryStore memory;
         const Secret key = new_key();
@@ -336,7 +335,9 @@ TEST(Creation, TwoAtATimeMakeOneRepository) {
         {
             std::vector<std::jthread> creators;
             for (int i = 0; i < 3; ++i) {
-                creators.emplace_back([&] {
+                creators.emplace_back([&, i] {
+                    // At the same instant they would write the same config, and both have made it.
+                    FakeClock clock{testing::instant(i)};
                     const auto kind =
                         testing::kind_thrown([&] { Repository::create(memory, key, {}, clock); });
                     ++(kind ? refused : made);

@@ -4,6 +4,7 @@
 #include "control/testing/echo_server.h"
 
 #include <fstream>
+#include <future>
 
 #include <fmt/format.h>
 
@@ -399,8 +400,13 @@ TEST_F(SlowReaders, let_downloads_wait_for_room) {
     await([&] { return handler.handled == kClients && server->answer_bytes() > kTwoBlocks / 2; });
     EXPECT_LT(server->answer_bytes(), kTwoBlocks);
     expect_still_serving();
+    // All at once: who holds the room may be any of them.
+    std::vector<std::future<ClientReply>> replies;
     for (auto& client : slow) {
-        const ClientReply reply = client->read_reply();
+        replies.push_back(std::async(std::launch::async, [&] { return client->read_reply(); }));
+    }
+    for (auto& coming : replies) {
+        const ClientReply reply = coming.get();
         EXPECT_EQ(reply.status, 200);
         EXPECT_EQ(reply.body.size(), handler.file_size);
     }
