@@ -163,22 +163,12 @@ private:
 
     void read_existing(int fd, std::size_t count) {
         have_.resize(count);
-        std::size_t filled = 0;
-        while (filled < count) {
-            const ssize_t got = ::pread(
-                fd, have_.data() + filled, count - filled, static_cast<off_t>(position_ + filled)
-            );
-            if (got < 0 && errno != EINTR) {
-                throw_target_errno("read", path_, errno);
-            }
-            if (got == 0) {  // Shortened meanwhile: what is missing differs.
-                std::fill(
-                    have_.begin() + static_cast<std::ptrdiff_t>(filled), have_.end(), std::byte{0}
-                );
-                return;
-            }
-            filled += static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+        const std::int64_t got = read_past_cache(fd, have_, position_, scratch_);
+        if (got < 0) {
+            throw_target_errno("read", path_, static_cast<int>(-got));
         }
+        // Shortened meanwhile: what is missing differs.
+        std::fill(have_.begin() + static_cast<std::ptrdiff_t>(got), have_.end(), std::byte{0});
     }
 
     void write(int fd, ByteSpan got) const {
@@ -215,6 +205,7 @@ private:
     bool pre_sized_ = false;
     std::uint32_t crc_ = 0;
     AlignedBuffer buffer_;
+    AlignedBuffer scratch_;
     Bytes have_;
 };
 

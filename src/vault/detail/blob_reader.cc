@@ -27,6 +27,14 @@ Bytes present(std::optional<Bytes> bytes, const ObjectKey& key) {
 
 }  // namespace
 
+/// All of `out`, which becomes as long as the blob.
+BlobReader::Room BlobReader::room_in(Bytes& out) {
+    return [&out](std::size_t size) {
+        out.resize(size);
+        return MutableByteSpan{out};
+    };
+}
+
 struct BlobReader::Opener {
     explicit Opener(const KeyRing& keys) : id_hash{keys.chunk_id_hash().clone()} {}
     Aead aead;
@@ -211,15 +219,7 @@ std::optional<BlobLocation> BlobReader::locate(const ChunkId& id, std::stop_toke
 
 Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
     Bytes plain;
-    fetch(
-        type,
-        id,
-        [&plain](std::size_t size) {
-            plain.resize(size);
-            return MutableByteSpan{plain};
-        },
-        stop
-    );
+    fetch(type, id, room_in(plain), stop);
     return plain;
 }
 
@@ -333,16 +333,7 @@ Bytes BlobReader::read_at(
     const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
 ) {
     Bytes plain;
-    fetch_at(
-        location,
-        type,
-        id,
-        [&plain](std::size_t size) {
-            plain.resize(size);
-            return MutableByteSpan{plain};
-        },
-        stop
-    );
+    fetch_at(location, type, id, room_in(plain), stop);
     return plain;
 }
 

@@ -46,6 +46,7 @@ public:
 private:
     /// Memory for that many bytes of plaintext; of another size when that many are not wanted.
     using Room = std::function<MutableByteSpan(std::size_t plain_bytes)>;
+    [[nodiscard]] static Room room_in(Bytes& out);
     struct Opener;
     struct PackHeader {
         Sha256 pack{};
