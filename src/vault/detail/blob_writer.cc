@@ -42,6 +42,7 @@ struct BlobWriter::Worker {
     FastDigest digest;
     Buffer plain;
     Buffer delta;
+    Buffer past;
     std::uint64_t stored_count = 0;  // Blobs.
 };
 
@@ -253,36 +254,47 @@ Extent BlobWriter::settle_extent(
 
 /// Nothing when the base cannot be built on. Without the deltas when one of them cannot, or does
 /// not fit the new length.
-std::optional<BlobWriter::Past> BlobWriter::read_past(const Extent& parent, std::size_t size) {
-    if (!may_build_on(*parent.base)) {
-        return std::nullopt;
-    }
+std::optional<BlobWriter::Past> BlobWriter::read_past(
+    Buffer& memory, const Extent& parent, std::size_t size
+) {
     Past past;
-    try {
-        past.state = engine_.blobs.read(BlobType::kExtent, *parent.base, stop_source_.get_token());
-        const auto location = engine_.blobs.locate(*parent.base, stop_source_.get_token());
-        // Read elsewhere than where nothing new may rely on it: not a base for new points.
-        if (!location || !may_build_on(*parent.base)) {
-            return std::nullopt;
-        }
-        past.base_frame_bytes = location->frame_bytes;
-    } catch (const Error& error) {
-        if (error.kind() != ErrorKind::kVaultCorrupt) {
-            throw;
-        }
+    if (!may_build_on(*parent.base) || !read_base(past, memory, *parent.base, size)) {
         return std::nullopt;
     }
-    past.state.resize(size);
     const bool all = std::all_of(parent.deltas.begin(), parent.deltas.end(), [&](const auto& id) {
         return add_layer(past, id);
     });
     if (!all) {  // What was made of the state meanwhile is worthless.
-        past.deltas.clear();
-        past.frame_bytes.clear();
-        past.state = engine_.blobs.read(BlobType::kExtent, *parent.base, stop_source_.get_token());
-        past.state.resize(size);
+        past = {};
+        if (!read_base(past, memory, *parent.base, size)) {
+            return std::nullopt;
+        }
     }
     return past;
+}
+
+/// False when it cannot be read, or not from where something new may rely on it.
+bool BlobWriter::read_base(Past& past, Buffer& memory, const ChunkId& id, std::size_t size) {
+    try {
+        const auto location = engine_.blobs.locate(id, stop_source_.get_token());
+        if (!location) {
+            return false;
+        }
+        const std::size_t base_bytes = location->plain_bytes;
+        const MutableByteSpan room = memory.reserve(std::max(size, base_bytes));
+        engine_.blobs.read_to(
+            BlobType::kExtent, id, room.first(base_bytes), stop_source_.get_token()
+        );
+        std::fill(room.begin() + static_cast<std::ptrdiff_t>(base_bytes), room.end(), std::byte{0});
+        past.state = room.first(size);
+        past.base_frame_bytes = location->frame_bytes;
+        return may_build_on(id);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kVaultCorrupt) {
+            throw;
+        }
+        return false;
+    }
 }
 
 bool BlobWriter::add_layer(Past& past, const ChunkId& id) {
@@ -317,7 +329,7 @@ void BlobWriter::drop_layer(Past& past) {
 std::optional<Extent> BlobWriter::store_as_delta(
     Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
 ) {
-    auto past = read_past(parent, plain.size());
+    auto past = read_past(worker.past, parent, plain.size());
     if (!past) {
         return std::nullopt;
     }

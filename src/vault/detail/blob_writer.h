@@ -115,11 +115,14 @@ private:
     /// What the parent's extent was, at another length perhaps.
     struct Past {
         std::uint64_t base_frame_bytes = 0;
-        Bytes state;                             // The base and all deltas.
+        MutableByteSpan state;                   // The base and all deltas; the worker's memory.
         std::vector<Bytes> deltas;               // Those that may be built on; unpacked.
         std::vector<std::uint64_t> frame_bytes;  // Of each.
     };
-    [[nodiscard]] std::optional<Past> read_past(const Extent& parent, std::size_t size);
+    [[nodiscard]] std::optional<Past> read_past(
+        Buffer& memory, const Extent& parent, std::size_t size
+    );
+    [[nodiscard]] bool read_base(Past& past, Buffer& memory, const ChunkId& id, std::size_t size);
     [[nodiscard]] bool add_layer(Past& past, const ChunkId& id);
     static void drop_layer(Past& past);
     [[nodiscard]] bool is_stored(const ChunkId& id);
