@@ -1,11 +1,13 @@
 #include "base/direct_io.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <new>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace holdfast {
@@ -72,6 +74,30 @@ std::int64_t read_through_cache(int fd, MutableByteSpan out, std::uint64_t offse
     return static_cast<std::int64_t>(got);
 }
 
+/// Whether all of it lies in the page cache: the disk would be slower. mincore(2) says so of files
+/// that belong to this process or that it may write, and of others always; then it is read through
+/// the cache.
+bool is_cached(int fd, std::uint64_t begin, std::size_t size) noexcept {
+    constexpr std::size_t kPagesMax = 2048;
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::uint64_t aligned = begin / page * page;
+    const std::size_t length = static_cast<std::size_t>(begin - aligned) + size;
+    if ((length + page - 1) / page > kPagesMax) {
+        return false;
+    }
+    void* const mapped =
+        ::mmap(nullptr, length, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(aligned));
+    if (mapped == MAP_FAILED) {
+        return false;
+    }
+    std::array<unsigned char, kPagesMax> resident{};
+    const bool known = ::mincore(mapped, length, resident.data()) == 0;
+    ::munmap(mapped, length);
+    const auto end = resident.begin() + static_cast<std::ptrdiff_t>((length + page - 1) / page);
+    return known &&
+           std::all_of(resident.begin(), end, [](unsigned char one) { return (one & 1U) != 0; });
+}
+
 }  // namespace
 
 void AlignedBuffer::Free::operator()(std::byte* bytes) const noexcept {
@@ -110,7 +136,7 @@ int write_past_cache(int fd, ByteSpan bytes, std::uint64_t offset) noexcept {
 std::int64_t read_past_cache(
     int fd, MutableByteSpan out, std::uint64_t offset, AlignedBuffer& scratch
 ) {
-    if (out.size() < kDirectBytesMin) {
+    if (out.size() < kDirectBytesMin || is_cached(fd, offset, out.size())) {
         return read_through_cache(fd, out, offset);
     }
     const std::uint64_t begin = round_down(offset);

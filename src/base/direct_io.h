@@ -45,8 +45,8 @@ private:
 [[nodiscard]] int write_past_cache(int fd, ByteSpan bytes, std::uint64_t offset) noexcept;
 
 /// Fills `out` from `offset`, as far as the file goes, past the page cache unless it is less than
-/// kDirectBytesMin or the file system cannot do that. Returns the bytes read, or the negative error
-/// number. One thread at a time for one descriptor.
+/// kDirectBytesMin, lies in the cache already, or the file system cannot do that. Returns the bytes
+/// read, or the negative error number. One thread at a time for one descriptor.
 [[nodiscard]] std::int64_t read_past_cache(
     int fd, MutableByteSpan out, std::uint64_t offset, AlignedBuffer& scratch
 );

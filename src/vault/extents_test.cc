@@ -95,6 +95,31 @@ TEST(Extents, AChangedPageCostsTensOfBytes) {
     EXPECT_LT(third.stored_bytes, 2000U);
 }
 
+// Without write verification a first backup makes no tags; the next ones do, and go on from extents
+// that have none.
+TEST(Extents, TagsComeWithTheSecondBackupWhereTheFirstHadNone) {
+    OpenOptions options = kSmallExtents;
+    options.verification = Verification::kOff;
+    TestVault vault{options};
+    Bytes file = pseudo_random_bytes(30 * 64 * kKiB, 1);
+    std::vector<std::pair<PointId, Bytes>> points{{vault.back_up({{kFile, file}}).id, file}};
+    for (std::size_t day = 1; day < 6; ++day) {
+        for (std::size_t page = day; page < 200; page += 40) {
+            touch_page(file, page, page + day);
+        }
+        const PointSummary point = vault.back_up({{kFile, file}});
+        EXPECT_LT(point.stored_bytes, 12'000U) << day;
+        points.emplace_back(point.id, file);
+    }
+    const PointSummary same = vault.back_up({{kFile, file}});
+    EXPECT_EQ(same.reused_chunk_count, same.chunk_count);
+    EXPECT_LT(same.stored_bytes, 1000U);
+    for (const auto& [id, bytes] : points) {
+        EXPECT_TRUE(vault.restore(id).at(kFile) == bytes);
+    }
+    EXPECT_TRUE(vault.repository().check({.read_data_percent = 100}, {}).sound());
+}
+
 TEST(Extents, AFileThatGrowsStoresWhatIsNew) {
     TestVault vault;
     Bytes file = pseudo_random_bytes(2 * kMiB + 5 * kPageBytes, 1);

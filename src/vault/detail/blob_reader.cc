@@ -36,10 +36,12 @@ BlobReader::Room BlobReader::room_in(Bytes& out) {
 }
 
 struct BlobReader::Opener {
-    explicit Opener(const KeyRing& keys) : id_hash{keys.chunk_id_hash().clone()} {}
+    explicit Opener(const KeyRing& keys)
+        : id_hash{keys.chunk_id_hash().clone()}, tag{keys.extent_tag_key()} {}
     Aead aead;
     Decompressor decompressor;
     KeyedHash id_hash;
+    FastDigest tag;
     Buffer scratch;
 };
 
@@ -219,19 +221,19 @@ std::optional<BlobLocation> BlobReader::locate(const ChunkId& id, std::stop_toke
 
 Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
     Bytes plain;
-    fetch(type, id, room_in(plain), stop);
+    fetch({.type = type, .id = id, .room = room_in(plain)}, stop);
     return plain;
 }
 
 void BlobReader::read_to(
-    BlobType type, const ChunkId& id, MutableByteSpan out, const std::stop_token& stop
+    BlobType type, const ChunkId& id, MutableByteSpan out, const std::stop_token& stop, Proof proof
 ) {
-    fetch(type, id, [out](std::size_t) { return out; }, stop);
+    const Room room = [out](std::size_t) { return out; };
+    fetch({.type = type, .id = id, .room = room, .proof = proof}, stop);
 }
 
-void BlobReader::fetch(
-    BlobType type, const ChunkId& id, const Room& room, const std::stop_token& stop
-) {
+void BlobReader::fetch(const Wanted& wanted, const std::stop_token& stop) {
+    const ChunkId& id = wanted.id;
     const auto location = locate(id, stop);
     if (!location) {
         throw Error{
@@ -249,7 +251,7 @@ void BlobReader::fetch(
         };
     }
     try {
-        fetch_at(*location, type, id, room, stop);
+        fetch_at(*location, wanted, stop);
     } catch (const Error& error) {
         if (error.kind() != ErrorKind::kVaultCorrupt) {
             throw;
@@ -257,29 +259,24 @@ void BlobReader::fetch(
         if (store_.size(pack_key(location->pack), stop)) {
             index_.distrust(location->pack);
         }
-        fetch_elsewhere(*location, type, id, room, error, stop);
+        fetch_elsewhere(*location, wanted, error, stop);
     }
 }
 
 /// The pack is damaged, or the collector moved what was in it since the index was read.
 void BlobReader::fetch_elsewhere(
-    const BlobLocation& tried,
-    BlobType type,
-    const ChunkId& id,
-    const Room& room,
-    const Error& first,
-    const std::stop_token& stop
+    const BlobLocation& tried, const Wanted& wanted, const Error& first, const std::stop_token& stop
 ) {
     index_.refresh(stop);
     {
         const std::lock_guard lock{mutex_};
         std::erase_if(unindexed_, [&](const auto& one) { return one.second.pack == tried.pack; });
     }
-    const auto other = locate(id, stop);
+    const auto other = locate(wanted.id, stop);
     if (!other || other->pack == tried.pack) {
         throw Error{first};
     }
-    fetch_at(*other, type, id, room, stop);
+    fetch_at(*other, wanted, stop);
 }
 
 void BlobReader::read_extent_to(
@@ -290,7 +287,7 @@ void BlobReader::read_extent_to(
             ErrorKind::kVaultCorrupt,
             ErrorText{
                 .message = fmt::format("An extent of a recovery point {}.", problem),
-                .target = to_hex(extent.digest),
+                .target = extent.base ? to_hex(*extent.base) : "",
             }
         };
     };
@@ -298,18 +295,20 @@ void BlobReader::read_extent_to(
         std::fill(out.begin(), out.end(), std::byte{0});
         return;
     }
-    if (extent.deltas.empty()) {
+    if (extent.deltas.empty() && !extent.tag) {
         read_to(BlobType::kExtent, *extent.base, out, stop);
         return;
     }
     Bytes other;  // A base of another length than the extent.
+    const Room room = [&](std::size_t size) {
+        other.resize(size == out.size() ? 0 : size);
+        return size == out.size() ? out : MutableByteSpan{other};
+    };
     fetch(
-        BlobType::kExtent,
-        *extent.base,
-        [&](std::size_t size) {
-            other.resize(size == out.size() ? 0 : size);
-            return size == out.size() ? out : MutableByteSpan{other};
-        },
+        {.type = BlobType::kExtent,
+         .id = *extent.base,
+         .room = room,
+         .proof = extent.tag ? Proof::kSeal : Proof::kId},
         stop
     );
     if (!other.empty()) {
@@ -323,7 +322,10 @@ void BlobReader::read_extent_to(
         }
     }
     auto opener = take_opener();
-    if (chunk_id(opener->id_hash, BlobType::kExtent, out) != extent.digest) {
+    const bool proved = extent.tag
+                            ? opener->tag(out) == extent.tag
+                            : chunk_id(opener->id_hash, BlobType::kExtent, out) == extent.digest;
+    if (!proved) {
         refuse("is not what was backed up, although everything stored of it is sound");
     }
     give_back(std::move(opener));
@@ -333,30 +335,27 @@ Bytes BlobReader::read_at(
     const BlobLocation& location, BlobType type, const ChunkId& id, const std::stop_token& stop
 ) {
     Bytes plain;
-    fetch_at(location, type, id, room_in(plain), stop);
+    fetch_at(location, {.type = type, .id = id, .room = room_in(plain)}, stop);
     return plain;
 }
 
 void BlobReader::fetch_at(
-    const BlobLocation& location,
-    BlobType type,
-    const ChunkId& id,
-    const Room& room,
-    const std::stop_token& stop
+    const BlobLocation& location, const Wanted& wanted, const std::stop_token& stop
 ) {
     const ObjectKey key = pack_key(location.pack);
     const ObjectHeaderBytes header_bytes = pack_header(key, location.pack, stop);
     const ObjectHeader header = expect_header(keys_, ObjectKind::kPack, key, header_bytes);
     const Bytes frame_bytes = read_frame(key, location, stop);
     const auto frame = decode_frame_header(frame_bytes);
-    if (!frame || frame->id != id || frame->type != type || frame->plain_bytes > kBlobBytesMax ||
+    if (!frame || frame->id != wanted.id || frame->type != wanted.type ||
+        frame->plain_bytes > kBlobBytesMax ||
         FrameHeader::kBytes + frame->sealed_bytes != frame_bytes.size()) {
         throw_corrupt(
             key, fmt::format("the blob at offset {} is not the one expected.", location.offset)
         );
     }
     auto opener = take_opener();
-    const MutableByteSpan plain = room(frame->plain_bytes);
+    const MutableByteSpan plain = wanted.room(frame->plain_bytes);
     if (plain.size() != frame->plain_bytes) {
         throw_corrupt(
             key,
@@ -379,7 +378,9 @@ void BlobReader::fetch_at(
         frame_bytes,
         plain
     );
-    if (!sound || chunk_id(opener->id_hash, type, plain) != id) {
+    const bool proved = sound && (wanted.proof == Proof::kSeal ||
+                                  chunk_id(opener->id_hash, wanted.type, plain) == wanted.id);
+    if (!proved) {
         throw_corrupt(key, fmt::format("the blob at offset {} is not authentic.", location.offset));
     }
     give_back(std::move(opener));

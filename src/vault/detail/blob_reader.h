@@ -28,13 +28,20 @@ public:
     /// blob when no pack has it (the index is brought up to date first, from the packs' footers if
     /// need be).
     [[nodiscard]] Bytes read(BlobType type, const ChunkId& id, std::stop_token stop);
+    /// What is shown of a blob that is read: that its bytes have the id that was asked for, or only
+    /// that they were sealed as that blob (for who compares what comes of them with a tag).
+    enum class Proof { kId, kSeal };
     /// The same, where it is wanted. Throws kVaultCorrupt, too, when the blob is not as long as
     /// `out`, which then holds anything.
     void read_to(
-        BlobType type, const ChunkId& id, MutableByteSpan out, const std::stop_token& stop
+        BlobType type,
+        const ChunkId& id,
+        MutableByteSpan out,
+        const std::stop_token& stop,
+        Proof proof = Proof::kId
     );
-    /// The bytes of an extent: base, delta, proved by its digest. Throws kVaultCorrupt; `out` then
-    /// holds anything.
+    /// The bytes of an extent: base, deltas, proved by its tag or digest. Throws kVaultCorrupt;
+    /// `out` then holds anything.
     void read_extent_to(const Extent& extent, MutableByteSpan out, const std::stop_token& stop);
     /// The same from one place, however good or bad the pack is known to be. Throws kVaultCorrupt.
     [[nodiscard]] Bytes read_at(
@@ -59,19 +66,18 @@ private:
     };
     [[nodiscard]] std::unique_ptr<Opener> take_opener();
     void give_back(std::unique_ptr<Opener> opener);
-    void fetch(BlobType type, const ChunkId& id, const Room& room, const std::stop_token& stop);
-    void fetch_at(
-        const BlobLocation& location,
-        BlobType type,
-        const ChunkId& id,
-        const Room& room,
-        const std::stop_token& stop
-    );
+    /// A blob that is asked for.
+    struct Wanted {
+        BlobType type;
+        const ChunkId& id;
+        const Room& room;
+        Proof proof = Proof::kId;
+    };
+    void fetch(const Wanted& wanted, const std::stop_token& stop);
+    void fetch_at(const BlobLocation& location, const Wanted& wanted, const std::stop_token& stop);
     void fetch_elsewhere(
         const BlobLocation& tried,
-        BlobType type,
-        const ChunkId& id,
-        const Room& room,
+        const Wanted& wanted,
         const Error& first,
         const std::stop_token& stop
     );

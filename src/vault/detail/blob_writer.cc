@@ -36,8 +36,8 @@ constexpr std::size_t kIdleBuffersMax = 16;
 }  // namespace
 
 struct BlobWriter::Worker {
-    Worker(const Engine& engine, const Secret& digest_key)
-        : tools{engine.keys, engine.compression_level}, digest{digest_key} {}
+    explicit Worker(const Engine& engine)
+        : tools{engine.keys, engine.compression_level}, digest{engine.keys.extent_tag_key()} {}
     FrameTools tools;
     FastDigest digest;
     Buffer plain;
@@ -131,7 +131,7 @@ void BlobWriter::work() {
     // The thread is the boundary: what a task throws belongs to the session and is thrown again by
     // its next call.
     try {
-        Worker worker{engine_, digest_key_};
+        Worker worker{engine_};
         while (auto task = queue_.pop(stop_source_.get_token())) {
             process(worker, *task);
             recycle(std::move(task->buffer));
@@ -230,43 +230,60 @@ Extent BlobWriter::settle_extent(
     if (is_zero(plain)) {
         return {};
     }
-    const ChunkId digest = chunk_id(worker.tools.id_hash, BlobType::kExtent, plain);
-    if (parent && parent->digest == digest && parent_is_sound(*parent)) {
+    // Serves the verification of what is written, too. Without one, and with nothing to compare
+    // with, it is left to the next backup.
+    std::optional<FastDigest::Value> tag;
+    if (parent || engine_.options.verification == Verification::kBeforePublish) {
+        tag = worker.digest(plain);
+    }
+    if (parent && parent->tag && parent->tag == tag && parent_is_sound(*parent)) {
         return *parent;
     }
-    const Extent whole{.base = digest, .digest = digest};
-    // Perhaps it is the parent's base again, or an extent of another file. Not claimed yet: whether
-    // a base comes of it is not settled.
-    if (is_stored(digest)) {
-        return whole;
+    // What the tag tells to be changed becomes a delta without the cost of an id.
+    std::optional<ChunkId> id;
+    const auto known_id = [&]() -> const ChunkId& {
+        return id ? *id : id.emplace(chunk_id(worker.tools.id_hash, BlobType::kExtent, plain));
+    };
+    if (parent && parent->base && !parent->tag && parent->digest == known_id() &&
+        parent_is_sound(*parent)) {
+        Extent same = *parent;
+        same.tag = tag;
+        return same;
     }
     if (parent && parent->base) {
-        if (auto extent = store_as_delta(worker, plain, digest, *parent)) {
+        if (auto extent = store_as_delta(worker, plain, *parent)) {
+            extent->tag = tag;
             return *extent;
         }
     }
-    const Payload payload = prepare(worker, plain);
-    if (claim(digest)) {
-        store(worker, BlobType::kExtent, digest, payload);
+    // Perhaps it is an extent of another file.
+    if (!is_stored(known_id())) {
+        const Payload payload = prepare(worker, plain, tag);
+        if (claim(known_id())) {
+            store(worker, BlobType::kExtent, known_id(), payload);
+        }
     }
-    return whole;
+    return {.base = known_id(), .digest = known_id(), .tag = tag};
 }
 
 /// Nothing when the base cannot be built on. Without the deltas when one of them cannot, or does
 /// not fit the new length.
 std::optional<BlobWriter::Past> BlobWriter::read_past(
-    Buffer& memory, const Extent& parent, std::size_t size
+    Worker& worker, const Extent& parent, std::size_t size
 ) {
+    using Proof = BlobReader::Proof;
     Past past;
-    if (!may_build_on(*parent.base) || !read_base(past, memory, *parent.base, size)) {
+    if (!may_build_on(*parent.base) ||
+        !read_base(past, worker.past, *parent.base, size, parent.tag ? Proof::kSeal : Proof::kId)) {
         return std::nullopt;
     }
     const bool all = std::all_of(parent.deltas.begin(), parent.deltas.end(), [&](const auto& id) {
         return add_layer(past, id);
     });
-    if (!all) {  // What was made of the state meanwhile is worthless.
+    // What was made of the state is worthless then. A tag is of all deltas and the whole length.
+    if (!all || (parent.tag && worker.digest(past.state) != parent.tag)) {
         past = {};
-        if (!read_base(past, memory, *parent.base, size)) {
+        if (!read_base(past, worker.past, *parent.base, size, Proof::kId)) {
             return std::nullopt;
         }
     }
@@ -274,7 +291,9 @@ std::optional<BlobWriter::Past> BlobWriter::read_past(
 }
 
 /// False when it cannot be read, or not from where something new may rely on it.
-bool BlobWriter::read_base(Past& past, Buffer& memory, const ChunkId& id, std::size_t size) {
+bool BlobWriter::read_base(
+    Past& past, Buffer& memory, const ChunkId& id, std::size_t size, BlobReader::Proof proof
+) {
     try {
         const auto location = engine_.blobs.locate(id, stop_source_.get_token());
         if (!location) {
@@ -283,7 +302,7 @@ bool BlobWriter::read_base(Past& past, Buffer& memory, const ChunkId& id, std::s
         const std::size_t base_bytes = location->plain_bytes;
         const MutableByteSpan room = memory.reserve(std::max(size, base_bytes));
         engine_.blobs.read_to(
-            BlobType::kExtent, id, room.first(base_bytes), stop_source_.get_token()
+            BlobType::kExtent, id, room.first(base_bytes), stop_source_.get_token(), proof
         );
         std::fill(room.begin() + static_cast<std::ptrdiff_t>(base_bytes), room.end(), std::byte{0});
         past.state = room.first(size);
@@ -327,9 +346,9 @@ void BlobWriter::drop_layer(Past& past) {
 /// The new delta swallows those below it that are at most half of what it has become by then: each
 /// changed page is stored again once or twice in a month.
 std::optional<Extent> BlobWriter::store_as_delta(
-    Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
+    Worker& worker, ByteSpan plain, const Extent& parent
 ) {
-    auto past = read_past(worker.past, parent, plain.size());
+    auto past = read_past(worker, parent, plain.size());
     if (!past) {
         return std::nullopt;
     }
@@ -354,7 +373,7 @@ std::optional<Extent> BlobWriter::store_as_delta(
          std::memcmp(plain.data(), past->state.data(), plain.size()) != 0)) {
         throw_corrupting_machine();
     }
-    Extent extent{.base = parent.base, .digest = digest};
+    Extent extent{.base = parent.base};
     extent.deltas.assign(
         parent.deltas.begin(),
         parent.deltas.begin() + static_cast<std::ptrdiff_t>(past->deltas.size())
@@ -366,6 +385,14 @@ std::optional<Extent> BlobWriter::store_as_delta(
         return std::nullopt;
     }
     const ChunkId id = chunk_id(worker.tools.id_hash, BlobType::kPageDelta, delta);
+    if (!extent.deltas.empty() && extent.deltas.back() == id) {  // Back to what it was before that.
+        extent.deltas.pop_back();
+        if (extent.deltas.empty()) {
+            extent.digest = extent.base;
+            extent.deltas_stored_bytes = 0;
+        }
+        return extent;
+    }
     if (!is_stored(id) && claim(id)) {
         store(worker, BlobType::kPageDelta, id, payload);
     }
@@ -375,12 +402,14 @@ std::optional<Extent> BlobWriter::store_as_delta(
 
 // ---- Packs ----
 
-BlobWriter::Payload BlobWriter::prepare(Worker& worker, ByteSpan plain) {
+BlobWriter::Payload BlobWriter::prepare(
+    Worker& worker, ByteSpan plain, std::optional<FastDigest::Value> digest
+) {
     Payload payload{.plain = plain, .bytes = {}};
     // Taken before the data is compressed: the verification then covers everything after this
     // moment.
     if (engine_.options.verification == Verification::kBeforePublish) {
-        payload.digest = worker.digest(plain);
+        payload.digest = digest ? *digest : worker.digest(plain);
     }
     const ByteSpan compressed = worker.tools.compressor.compress(plain, worker.tools.compressed);
     payload.bytes = compressed.empty() ? plain : compressed;
@@ -552,7 +581,7 @@ void BlobWriter::finish() {
             last = std::move(filling);
         }
         if (last && !last->builder.entries().empty()) {
-            Worker worker{engine_, digest_key_};
+            Worker worker{engine_};
             publish(worker, std::move(last));
         }
     }

@@ -108,7 +108,7 @@ private:
         Worker& worker, ByteSpan plain, const std::optional<Extent>& parent
     );
     [[nodiscard]] std::optional<Extent> store_as_delta(
-        Worker& worker, ByteSpan plain, const ChunkId& digest, const Extent& parent
+        Worker& worker, ByteSpan plain, const Extent& parent
     );
     [[nodiscard]] bool parent_is_sound(const Extent& parent);
     [[nodiscard]] bool may_build_on(const ChunkId& id);
@@ -120,15 +120,20 @@ private:
         std::vector<std::uint64_t> frame_bytes;  // Of each.
     };
     [[nodiscard]] std::optional<Past> read_past(
-        Buffer& memory, const Extent& parent, std::size_t size
+        Worker& worker, const Extent& parent, std::size_t size
     );
-    [[nodiscard]] bool read_base(Past& past, Buffer& memory, const ChunkId& id, std::size_t size);
+    [[nodiscard]] bool read_base(
+        Past& past, Buffer& memory, const ChunkId& id, std::size_t size, BlobReader::Proof proof
+    );
     [[nodiscard]] bool add_layer(Past& past, const ChunkId& id);
     static void drop_layer(Past& past);
     [[nodiscard]] bool is_stored(const ChunkId& id);
     [[nodiscard]] bool claim(const ChunkId& id);
     [[nodiscard]] bool stored_already(const BlobTask& task, const ChunkId& id);
-    [[nodiscard]] Payload prepare(Worker& worker, ByteSpan plain);
+    /// `digest`: of `plain`, where it is known.
+    [[nodiscard]] Payload prepare(
+        Worker& worker, ByteSpan plain, std::optional<FastDigest::Value> digest = std::nullopt
+    );
     void store(Worker& worker, BlobType type, const ChunkId& id, const Payload& payload);
     [[nodiscard]] Placed reserve(
         Worker& worker,
@@ -150,7 +155,6 @@ private:
     const CondemnedView& condemned_;
     std::stop_source stop_source_;
     std::stop_callback<std::function<void()>> outer_stop_;
-    const Secret digest_key_ = Secret::random(kKeyBytes);
     BoundedQueue<BlobTask> queue_;
 
     std::mutex node_mutex_;

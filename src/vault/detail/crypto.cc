@@ -235,42 +235,27 @@ bool Aead::open(
     return EVP_DecryptFinal_ex(context, rest.data(), &length) == 1;
 }
 
-void FastDigest::Free::operator()(evp_cipher_ctx_st* context) const noexcept {
-    EVP_CIPHER_CTX_free(context);
+void FastDigest::Free::operator()(evp_mac_ctx_st* context) const noexcept {
+    EVP_MAC_CTX_free(context);
 }
 
-FastDigest::FastDigest(const Secret& key) : key_{key}, context_{EVP_CIPHER_CTX_new()} {
-    require(context_ != nullptr, "EVP_CIPHER_CTX_new");
-    require(
-        EVP_EncryptInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr, nullptr, nullptr) == 1,
-        "EVP_EncryptInit_ex"
-    );
+FastDigest::FastDigest(const Secret& key) : key_{key} {
+    EVP_MAC* const mac = EVP_MAC_fetch(nullptr, "POLY1305", nullptr);
+    require(mac != nullptr, "EVP_MAC_fetch");
+    context_.reset(EVP_MAC_CTX_new(mac));
+    EVP_MAC_free(mac);
+    require(context_ != nullptr, "EVP_MAC_CTX_new");
 }
 
 FastDigest::Value FastDigest::operator()(ByteSpan data) {
-    const auto nonce = nonce_of(0);
-    require(
-        EVP_EncryptInit_ex(context_.get(), nullptr, nullptr, uchars(key_.expose()), nonce.data()) ==
-            1,
-        "EVP_EncryptInit_ex"
-    );
-    int length = 0;
-    if (!data.empty()) {
-        require(
-            EVP_EncryptUpdate(
-                context_.get(), nullptr, &length, uchars(data), static_cast<int>(data.size())
-            ) == 1,
-            "EVP_EncryptUpdate"
-        );
-    }
     Value out{};
-    std::array<unsigned char, 16> rest{};
-    require(EVP_EncryptFinal_ex(context_.get(), rest.data(), &length) == 1, "EVP_EncryptFinal_ex");
+    std::size_t written = 0;
+    const ByteSpan key = key_.expose();
+    require(EVP_MAC_init(context_.get(), uchars(key), key.size(), nullptr) == 1, "EVP_MAC_init");
+    require(EVP_MAC_update(context_.get(), uchars(data), data.size()) == 1, "EVP_MAC_update");
     require(
-        EVP_CIPHER_CTX_ctrl(
-            context_.get(), EVP_CTRL_AEAD_GET_TAG, static_cast<int>(out.size()), out.data()
-        ) == 1,
-        "EVP_CIPHER_CTX_ctrl"
+        EVP_MAC_final(context_.get(), uchars(out.data()), &written, out.size()) == 1,
+        "EVP_MAC_final"
     );
     return out;
 }

@@ -86,6 +86,17 @@ TEST(Crypto, EmptyPlaintext) {
     EXPECT_TRUE(aead.open(key, 0, {}, sealed, {}));
 }
 
+TEST(Crypto, FastDigestIsPoly1305) {
+    // RFC 8439, section 2.5.2.
+    const Secret key{
+        from_hex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b").value()
+    };
+    FastDigest digest{key};
+    const ByteSpan text = as_bytes("Cryptographic Forum Research Group");
+    EXPECT_EQ(to_hex(digest(text)), "a8061dc1305136c6c22b8baf0c0127a9");
+    EXPECT_EQ(to_hex(digest(text)), "a8061dc1305136c6c22b8baf0c0127a9");  // And once more.
+}
+
 TEST(Crypto, FastDigestTellsBytesApart) {
     const Secret key = Secret::random(32);
     FastDigest digest{key};

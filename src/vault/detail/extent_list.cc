@@ -41,8 +41,13 @@ format::Extent to_stored(const Extent& extent) {
         stored.add_deltas(text_of(delta));
     }
     if (!extent.deltas.empty()) {
-        stored.set_digest(text_of(extent.digest));
+        if (extent.digest) {
+            stored.set_digest(text_of(*extent.digest));
+        }
         stored.set_deltas_stored_bytes(extent.deltas_stored_bytes);
+    }
+    if (extent.tag) {
+        stored.set_tag(std::string{as_text(*extent.tag)});
     }
     return stored;
 }
@@ -50,19 +55,32 @@ format::Extent to_stored(const Extent& extent) {
 std::optional<Extent> parse_extent(const format::Extent& stored) {
     Extent extent;
     if (stored.base().empty()) {
-        const bool bare = stored.deltas().empty() && stored.digest().empty();
+        const bool bare =
+            stored.deltas().empty() && stored.digest().empty() && stored.tag().empty();
         return bare ? std::optional{extent} : std::nullopt;
     }
     extent.base = parse_chunk_id(stored.base());
     if (!extent.base) {
         return std::nullopt;
     }
+    if (!stored.tag().empty()) {
+        if (stored.tag().size() != kTagBytes) {
+            return std::nullopt;
+        }
+        std::copy_n(as_bytes(stored.tag()).begin(), kTagBytes, extent.tag.emplace().begin());
+    }
     if (stored.deltas().empty()) {
-        extent.digest = *extent.base;
+        extent.digest = extent.base;
         return stored.digest().empty() ? std::optional{extent} : std::nullopt;
     }
-    const auto digest = parse_chunk_id(stored.digest());
-    if (!digest || static_cast<std::size_t>(stored.deltas_size()) > kDeltaLayersMax) {
+    if (!stored.digest().empty()) {
+        extent.digest = parse_chunk_id(stored.digest());
+        if (!extent.digest) {
+            return std::nullopt;
+        }
+    }
+    const bool proved = extent.digest || extent.tag;
+    if (!proved || static_cast<std::size_t>(stored.deltas_size()) > kDeltaLayersMax) {
         return std::nullopt;
     }
     for (const std::string& text : stored.deltas()) {
@@ -72,7 +90,6 @@ std::optional<Extent> parse_extent(const format::Extent& stored) {
         }
         extent.deltas.push_back(*delta);
     }
-    extent.digest = *digest;
     extent.deltas_stored_bytes = stored.deltas_stored_bytes();
     return extent;
 }

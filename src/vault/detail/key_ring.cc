@@ -83,6 +83,7 @@ KeyRing::KeyRing(
       epochs_{std::move(epochs)},
       recovery_key_{std::move(recovery)},
       chunker_key_{repository_key(repository_secret_, "chunker", id)},
+      extent_tag_key_{repository_key(repository_secret_, "extent-tag", id)},
       chunk_id_hash_{repository_key(repository_secret_, "chunk-id", id).expose()},
       config_hash_{repository_key(repository_secret_, "config", id).expose()},
       naming_hash_{repository_key(repository_secret_, "names", id).expose()} {

@@ -37,6 +37,8 @@ public:
     [[nodiscard]] const KeyedHash& chunk_id_hash() const noexcept { return chunk_id_hash_; }
     [[nodiscard]] const KeyedHash& config_hash() const noexcept { return config_hash_; }
     [[nodiscard]] const Secret& chunker_key() const noexcept { return chunker_key_; }
+    /// Of the tags that tell extents apart.
+    [[nodiscard]] const Secret& extent_tag_key() const noexcept { return extent_tag_key_; }
     [[nodiscard]] const Secret& recovery_key() const noexcept { return recovery_key_; }
 
     /// Where the points of an instance lie. Resource ids are compared without case, so they are
@@ -64,6 +66,7 @@ private:
     std::vector<Epoch> epochs_;
     Secret recovery_key_;
     Secret chunker_key_;
+    Secret extent_tag_key_;
     KeyedHash chunk_id_hash_;
     KeyedHash config_hash_;
     KeyedHash naming_hash_;

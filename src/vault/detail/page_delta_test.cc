@@ -100,8 +100,14 @@ protected:
         made.digest = *made.base;
         if (number % 3 == 0) {
             made.deltas.assign(1 + number % kDeltaLayersMax, *made.base);
-            made.digest[0] ^= std::byte{1};
+            (*made.digest)[0] ^= std::byte{1};
             made.deltas_stored_bytes = number;
+        }
+        if (number % 2 == 0) {
+            std::copy_n(bytes.begin(), kTagBytes, made.tag.emplace().begin());
+            if (!made.deltas.empty()) {
+                made.digest.reset();
+            }
         }
         return made;
     }
@@ -177,6 +183,13 @@ TEST_F(ExtentListTest, RefusesUnsoundNodes) {
     EXPECT_TRUE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
     node.mutable_extents(0)->add_deltas(std::string(32, 'd'));
     EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->set_tag("short");
+    EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->set_tag(std::string(kTagBytes, 't'));
+    EXPECT_TRUE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->set_digest("short");
+    EXPECT_FALSE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
+    node.mutable_extents(0)->clear_tag();
     node.mutable_extents(0)->set_digest(std::string(32, 'x'));
     EXPECT_TRUE(parse_extent_list(as_bytes(node.SerializeAsString())).has_value());
     node.mutable_extents(0)->add_deltas("short");

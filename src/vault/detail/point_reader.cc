@@ -224,6 +224,12 @@ private:
         if (piece.extent && !piece.extent->base) {
             return is_zero(have);
         }
+        if (piece.extent && piece.extent->tag) {
+            if (!tag_digest_) {
+                tag_digest_.emplace(engine_.keys.extent_tag_key());
+            }
+            return (*tag_digest_)(have) == piece.extent->tag;
+        }
         if (!id_hash_) {
             id_hash_.emplace(engine_.keys.chunk_id_hash().clone());
         }
@@ -351,6 +357,7 @@ private:
     bool compares_ = false;
     std::uint64_t differing_ = 0;  // Pieces read since the last one that was skipped.
     std::optional<KeyedHash> id_hash_;
+    std::optional<FastDigest> tag_digest_;
     Bytes current_;
     std::size_t at_ = 0;
     std::uint64_t given_bytes_ = 0;

@@ -198,6 +198,7 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
     setup.require_extents = [this, stop] {
         require_feature(kFeatureExtents, stop);
         require_feature(kFeatureLayers, stop);
+        require_feature(kFeatureTags, stop);
     };
     engine_.index.refresh(stop);
     engine_.index.distrust_missing_packs(stop);

@@ -33,6 +33,8 @@ inline constexpr std::string_view kFeatureCollect = "collect";
 inline constexpr std::string_view kFeatureExtents = "extents";
 /// More than one delta upon a base (docs/format.md 8).
 inline constexpr std::string_view kFeatureLayers = "delta-layers";
+/// Extents proved by tags (docs/format.md 8).
+inline constexpr std::string_view kFeatureTags = "extent-tags";
 
 class RepositoryImpl final : public Repository {
 public:
