@@ -365,7 +365,7 @@ TEST(CatalogFile, RefusesANewerSchema) {
 
 class SecretStoreTest : public CatalogTest {
 protected:
-    SecretStore secrets_{*catalog_, Secret{ByteSpan{kKey}}, clock_};
+    SecretStore secrets_{Secret{ByteSpan{kKey}}, clock_};
 
     SecretRecord set(const std::string& name, const std::string& value) {
         SecretRecord record;
@@ -399,7 +399,7 @@ TEST_F(SecretStoreTest, RefusesARowMovedToAnotherName) {
     SecretRecord record = set("db", "one");
     record.name = "other";
     EXPECT_THROW((void)secrets_.open(record), Error);
-    const SecretStore stranger{*catalog_, Secret::random(32), clock_};
+    const SecretStore stranger{Secret::random(32), clock_};
     record.name = "db";
     EXPECT_THROW((void)stranger.open(record), Error);
 }

@@ -50,13 +50,8 @@ std::string context_of(const SecretRecord& record) {
 
 }  // namespace
 
-SecretStore::SecretStore(
-    Catalog& catalog, Secret sealing_key, Clock& clock, std::vector<std::string> own_hosts
-)
-    : catalog_{catalog},
-      sealing_key_{std::move(sealing_key)},
-      clock_{clock},
-      own_hosts_{std::move(own_hosts)} {
+SecretStore::SecretStore(Secret sealing_key, Clock& clock, std::vector<std::string> own_hosts)
+    : sealing_key_{std::move(sealing_key)}, clock_{clock}, own_hosts_{std::move(own_hosts)} {
     HOLDFAST_CHECK(sealing_key_.size() == kSealingKeySize);
 }
 

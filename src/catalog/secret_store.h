@@ -27,9 +27,7 @@ public:
 
     /// `sealing_key`: 32 bytes, used for nothing else.
     /// `own_hosts`: names and addresses of this server: in a URI they mean the default store.
-    SecretStore(
-        Catalog& catalog, Secret sealing_key, Clock& clock, std::vector<std::string> own_hosts = {}
-    );
+    SecretStore(Secret sealing_key, Clock& clock, std::vector<std::string> own_hosts = {});
 
     /// Adds a version and makes it the newest. Throws kInvalidParameter for a name that is not
     /// [0-9A-Za-z-]{1,127} or a value too long. The caller's transaction decides when it becomes
@@ -72,7 +70,6 @@ public:
     [[nodiscard]] Reference reference_of(std::string_view uri) const;
 
 private:
-    Catalog& catalog_;
     const Secret sealing_key_;
     Clock& clock_;
     const std::vector<std::string> own_hosts_;

@@ -259,7 +259,7 @@ struct Server::Graph {
           },
           owner{ensure_owner(*catalog, identity.tokens, clock)},
           issuers{config.identity.issuers, fetch_jwks, *catalog, ids.tenant_id, clock},
-          secrets{*catalog, derive_key(key, kSecretsKey), clock, config.server.names},
+          secrets{derive_key(key, kSecretsKey), clock, config.server.names},
           tools{config.postgres.bin_directories},
           server_programs{config.postgres.bin_directories},
           data_plane{jobs::postgres_data_plane(

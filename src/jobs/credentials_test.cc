@@ -62,7 +62,7 @@ protected:
     CredentialsTest()
         : clock_{parse_instant("2026-01-01T00:00:00Z").value()},
           catalog_{catalog::open_sqlite_catalog(":memory:", clock_)},
-          secrets_{*catalog_, Secret::random(32), clock_},
+          secrets_{Secret::random(32), clock_},
           resolver_{*catalog_, secrets_} {
         catalog_->write([&](catalog::Transaction& transaction) {
             secrets_.set(transaction, "default", "registered", Secret{"first"});

@@ -597,7 +597,7 @@ public:
 private:
     void build() {
         catalog = catalog::open_sqlite_catalog(directory.path() / "catalog.db", clock);
-        secrets = std::make_unique<catalog::SecretStore>(*catalog, key_.clone(), clock);
+        secrets = std::make_unique<catalog::SecretStore>(key_.clone(), clock);
         repositories = std::make_unique<RepositoryPool>(
             RepositorySettings{.root = directory.path() / "vaults"},
             key_.clone(),

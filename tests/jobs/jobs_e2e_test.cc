@@ -48,7 +48,7 @@ using ::testing::SizeIs;
 struct Service {
     explicit Service(const std::filesystem::path& home, std::string vaults = "vaults")
         : catalog{catalog::open_sqlite_catalog(home / "catalog.db", clock)},
-          secrets{*catalog, Secret{"0123456789abcdef0123456789abcdef"}, clock},
+          secrets{Secret{"0123456789abcdef0123456789abcdef"}, clock},
           repositories{
               RepositorySettings{.root = home / vaults},
               vault::read_or_create_key_file((home / "kek.key").string()),

@@ -290,7 +290,7 @@ TEST_F(VaultToolTest, AnEmptyMachineTheKitAndTheRepositoryRestoreEverything) {
 
     // A new service on it restores.
     const auto catalog = catalog::open_sqlite_catalog(catalog_file, world_.clock);
-    const catalog::SecretStore secrets{*catalog, Secret::random(32), world_.clock};
+    const catalog::SecretStore secrets{Secret::random(32), world_.clock};
     jobs::RepositoryPool repositories{
         {.root = machine / "vaults"}, vault::read_key_file(new_key), world_.clock
     };

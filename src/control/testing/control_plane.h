@@ -31,7 +31,7 @@ public:
     explicit ControlPlane(std::vector<Route> routes, Config config_in = {})
         : config{std::move(config_in)},
           catalog{catalog::open_sqlite_catalog(":memory:", clock)},
-          secrets{*catalog, Secret::random(32), clock},
+          secrets{Secret::random(32), clock},
           authorizer{
               [this](const std::string& id) { return grants_in(*catalog, id); },
               [this](std::string_view guid) { return custom_role_in(*catalog, guid); }

@@ -325,7 +325,7 @@ struct ApiFixture::Stack {
     FakeClock clock{*parse_instant("2026-01-02T03:04:05Z")};
     Config config = make_config(directory);
     std::unique_ptr<catalog::Catalog> catalog = catalog::open_sqlite_catalog(":memory:", clock);
-    catalog::SecretStore secrets{*catalog, Secret::random(32), clock};
+    catalog::SecretStore secrets{Secret::random(32), clock};
     jobs::CredentialResolver credentials{*catalog, secrets};
     FakeDataPlane data_plane{clock};
     jobs::RepositoryPool repositories{
