@@ -486,12 +486,15 @@ class Bench:
     def after_days(self, ours):
         points = ours.points()
         expected = self.cluster.fingerprint()
-        walls = collections.defaultdict(list)
-        for _ in range(self.options.reps):
+        walls, targets = collections.defaultdict(list), []
+        for number in range(self.options.reps):
             for name, point in (("first", points[0]), ("last", points[-1])):
-                target = os.path.join(self.directory, "restored-days")
-                walls[name].append(ours.restore(new_target(target), point).wall)
+                target = os.path.join(self.directory, f"restored-days-{name}-{number}")
+                targets.append(target)
+                walls[name].append(self.keep(f"Holdfast: restore of the {name}", ours.restore(new_target(target), point)).wall)
         self.cluster.check_restored(target, "the last of the daily backups", expected)
+        for target in targets:  # Not before: making files among those just removed is slow in ext4.
+            shutil.rmtree(target)
         self.value("restore_last_over_first", statistics.median(walls["last"]) / statistics.median(walls["first"]))
         ours.stop()
         survivor = random.Random(4711).choice(points[1:-1])

@@ -350,7 +350,7 @@ enum class Verification {
 struct OpenOptions {
     Verification verification = Verification::kBeforePublish;
     /// Threads that compress and encrypt, per writer, and those that read ahead, per reader. 0: one
-    /// per processor, at least 2, at most 8.
+    /// per processor and one more, at most 8.
     std::size_t workers = 0;
     /// 0: what suits the store (16 MiB on a disk).
     std::uint64_t pack_bytes = 0;

@@ -219,9 +219,9 @@ std::optional<BlobLocation> BlobReader::locate(const ChunkId& id, std::stop_toke
     return from_footers();
 }
 
-Bytes BlobReader::read(BlobType type, const ChunkId& id, std::stop_token stop) {
+Bytes BlobReader::read(BlobType type, const ChunkId& id, const std::stop_token& stop, Proof proof) {
     Bytes plain;
-    fetch({.type = type, .id = id, .room = room_in(plain)}, stop);
+    fetch({.type = type, .id = id, .room = room_in(plain), .proof = proof}, stop);
     return plain;
 }
 
@@ -299,25 +299,20 @@ void BlobReader::read_extent_to(
         read_to(BlobType::kExtent, *extent.base, out, stop);
         return;
     }
+    const Proof proof = extent.tag ? Proof::kSeal : Proof::kId;
     Bytes other;  // A base of another length than the extent.
     const Room room = [&](std::size_t size) {
         other.resize(size == out.size() ? 0 : size);
         return size == out.size() ? out : MutableByteSpan{other};
     };
-    fetch(
-        {.type = BlobType::kExtent,
-         .id = *extent.base,
-         .room = room,
-         .proof = extent.tag ? Proof::kSeal : Proof::kId},
-        stop
-    );
+    fetch({.type = BlobType::kExtent, .id = *extent.base, .room = room, .proof = proof}, stop);
     if (!other.empty()) {
         const std::size_t kept = std::min(other.size(), out.size());
         std::copy_n(other.begin(), kept, out.begin());
         std::fill(out.begin() + static_cast<std::ptrdiff_t>(kept), out.end(), std::byte{0});
     }
     for (const ChunkId& delta : extent.deltas) {
-        if (!apply_page_delta(read(BlobType::kPageDelta, delta, stop), out)) {
+        if (!apply_page_delta(read(BlobType::kPageDelta, delta, stop, proof), out)) {
             refuse("has a page delta that does not fit it");
         }
     }

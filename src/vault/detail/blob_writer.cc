@@ -272,13 +272,13 @@ std::optional<BlobWriter::Past> BlobWriter::read_past(
     Worker& worker, const Extent& parent, std::size_t size
 ) {
     using Proof = BlobReader::Proof;
+    const Proof proof = parent.tag ? Proof::kSeal : Proof::kId;
     Past past;
-    if (!may_build_on(*parent.base) ||
-        !read_base(past, worker.past, *parent.base, size, parent.tag ? Proof::kSeal : Proof::kId)) {
+    if (!may_build_on(*parent.base) || !read_base(past, worker.past, *parent.base, size, proof)) {
         return std::nullopt;
     }
     const bool all = std::all_of(parent.deltas.begin(), parent.deltas.end(), [&](const auto& id) {
-        return add_layer(past, id);
+        return add_layer(past, id, proof);
     });
     // What was made of the state is worthless then. A tag is of all deltas and the whole length.
     if (!all || (parent.tag && worker.digest(past.state) != parent.tag)) {
@@ -316,9 +316,9 @@ bool BlobWriter::read_base(
     }
 }
 
-bool BlobWriter::add_layer(Past& past, const ChunkId& id) {
+bool BlobWriter::add_layer(Past& past, const ChunkId& id, BlobReader::Proof proof) {
     try {
-        Bytes delta = engine_.blobs.read(BlobType::kPageDelta, id, stop_source_.get_token());
+        Bytes delta = engine_.blobs.read(BlobType::kPageDelta, id, stop_source_.get_token(), proof);
         const auto location = engine_.blobs.locate(id, stop_source_.get_token());
         if (!location || !may_build_on(id) || !apply_page_delta(delta, past.state)) {
             return false;

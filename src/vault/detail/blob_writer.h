@@ -125,7 +125,7 @@ private:
     [[nodiscard]] bool read_base(
         Past& past, Buffer& memory, const ChunkId& id, std::size_t size, BlobReader::Proof proof
     );
-    [[nodiscard]] bool add_layer(Past& past, const ChunkId& id);
+    [[nodiscard]] bool add_layer(Past& past, const ChunkId& id, BlobReader::Proof proof);
     static void drop_layer(Past& past);
     [[nodiscard]] bool is_stored(const ChunkId& id);
     [[nodiscard]] bool claim(const ChunkId& id);

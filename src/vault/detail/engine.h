@@ -40,11 +40,11 @@ struct Engine {
     Engine& operator=(const Engine&) = delete;
 
     [[nodiscard]] std::size_t worker_count() const {
-        constexpr std::size_t kLeast = 2;  // One may wait for the disk.
         constexpr std::size_t kMost = 8;
-        return options.workers > 0
-                   ? options.workers
-                   : std::clamp<std::size_t>(std::thread::hardware_concurrency(), kLeast, kMost);
+        // One more than processors: one may wait for the disk. Asking the system opens a file.
+        static const auto machine =
+            std::clamp<std::size_t>(std::thread::hardware_concurrency() + 1, 2, kMost);
+        return options.workers > 0 ? options.workers : machine;
     }
     [[nodiscard]] std::uint64_t pack_bytes() const {
         constexpr std::uint64_t kDefault = 16 * kMiB;
