@@ -155,8 +155,12 @@ struct Run {
     std::uint64_t pages_per_file = 0;
 };
 
+/// No two alike, and not in order: a multiple modulo a prime.
 std::string name_of(std::uint64_t file) {
-    return fmt::format("data/base/{}/{}", 16384 + file / 10'000, 16384 + mix(file) % 1'000'000'000);
+    constexpr std::uint64_t kFiles = 10'000;  // Of a database.
+    return fmt::format(
+        "data/base/{}/{}", 16384 + file / kFiles, 16384 + file % kFiles * 7919 % 10'007
+    );
 }
 
 /// Writes one point; returns what the making of pages took.
