@@ -35,6 +35,9 @@ namespace {
 constexpr const char* kControlFile = "global/pg_control";
 constexpr std::size_t kWorkersMax = 16;
 constexpr std::size_t kQueueMax = 256;
+/// Files that are put in order before the workers get them.
+constexpr std::size_t kBatchMax = 4096;
+constexpr std::uint64_t kLargeBytesMin = 16 * kMiB;
 constexpr std::size_t kReadBytes = kMiB;
 constexpr mode_t kWalMode = 0600;
 /// Below this, space is as well had by writing, and written through the page cache.
@@ -44,6 +47,18 @@ struct FileTask {
     TarEntry entry;
     std::string stream;
 };
+
+/// So that no worker is left with a large one at the end. Small files stay in the order of their
+/// names, in which what is stored of them lies.
+std::vector<FileTask>& largest_first(std::vector<FileTask>& tasks) {
+    const auto weight = [](const FileTask& task) {
+        return task.entry.size < kLargeBytesMin ? 0 : task.entry.size;
+    };
+    std::stable_sort(tasks.begin(), tasks.end(), [&](const FileTask& a, const FileTask& b) {
+        return weight(a) > weight(b);
+    });
+    return tasks;
+}
 
 /// Writes one file after the other, from one worker.
 class FileRestorer {
@@ -376,14 +391,25 @@ private:
             }
             run_boundary(
                 [&] {
-                    list([&](FileTask task) {
-                        if (!queue.push(std::move(task), failed.get_token())) {
-                            throw Error{
-                                ErrorKind::kCancelled, "The restore was stopped by request."
-                            };
+                    std::vector<FileTask> batch;
+                    const auto hand_out = [&] {
+                        for (FileTask& task : largest_first(batch)) {
+                            if (!queue.push(std::move(task), failed.get_token())) {
+                                throw Error{
+                                    ErrorKind::kCancelled, "The restore was stopped by request."
+                                };
+                            }
+                            report();
                         }
-                        report();
+                        batch.clear();
+                    };
+                    list([&](FileTask task) {
+                        batch.push_back(std::move(task));
+                        if (batch.size() == kBatchMax) {
+                            hand_out();
+                        }
                     });
+                    hand_out();
                 },
                 report_failure
             );

@@ -12,10 +12,15 @@ namespace {
 /// Blobs smaller than this are read with their neighbours: thousands of tiny streams lie side by
 /// side.
 constexpr std::uint32_t kSmallFrameBytes = 64 * kKiB;
-constexpr std::uint64_t kWindowBytes = 512 * kKiB;
-/// As many as a few readers are in at the same time: bases, and deltas of three days.
-constexpr std::size_t kWindowsMax = 32;
-constexpr std::size_t kHeadersMax = 64;
+/// How much with them: what a request costs decides.
+constexpr std::uint64_t kWindowBytesNear = 256 * kKiB;
+constexpr std::uint64_t kWindowBytesFar = 512 * kKiB;
+/// Of all windows: as many as four readers are in at the same time, each in the bases and deltas of
+/// a month of days. Half as many are read again and again: restoring the thirtieth day of one took
+/// 4,700 windows instead of 1,500 (docs/decisions/0024).
+constexpr std::uint64_t kWindowsBytesMax = 32 * kMiB;
+/// Their headers read and their keys derived: those of a month of days, too.
+constexpr std::size_t kKnownPacksMax = 256;
 constexpr std::size_t kIdleOpenersMax = 16;
 
 Bytes present(std::optional<Bytes> bytes, const ObjectKey& key) {
@@ -69,37 +74,43 @@ void BlobReader::give_back(std::unique_ptr<Opener> opener) {
     }
 }
 
-ObjectHeaderBytes BlobReader::pack_header(
+std::shared_ptr<const BlobReader::PackOpening> BlobReader::opening_of(
     const ObjectKey& key, const Sha256& pack, const std::stop_token& stop
 ) {
     {
         const std::lock_guard lock{mutex_};
-        const auto found = std::find_if(headers_.begin(), headers_.end(), [&](const auto& header) {
-            return header.pack == pack;
-        });
-        if (found != headers_.end()) {
-            headers_.splice(headers_.begin(), headers_, found);
-            return found->bytes;
+        const auto found =
+            std::find_if(known_packs_.begin(), known_packs_.end(), [&](const auto& known) {
+                return known.pack == pack;
+            });
+        if (found != known_packs_.end()) {
+            known_packs_.splice(known_packs_.begin(), known_packs_, found);
+            return found->opening;
         }
     }
     const Bytes bytes = present(store_.get_range(key, 0, ObjectHeader::kBytes, stop), key);
-    PackHeader header{.pack = pack};
-    std::copy(bytes.begin(), bytes.end(), header.bytes.begin());
+    const ObjectHeader header = expect_header(keys_, ObjectKind::kPack, key, bytes);
+    PackOpening made{.header = {}, .key = expect_object_key(keys_, header, key)};
+    std::copy(bytes.begin(), bytes.end(), made.header.begin());
+    auto opening = std::make_shared<const PackOpening>(std::move(made));
     const std::lock_guard lock{mutex_};
-    headers_.push_front(header);
-    if (headers_.size() > kHeadersMax) {
-        headers_.pop_back();
+    known_packs_.push_front({.pack = pack, .opening = opening});
+    if (known_packs_.size() > kKnownPacksMax) {
+        known_packs_.pop_back();
     }
-    return header.bytes;
+    return opening;
 }
 
-Bytes BlobReader::read_window(
+BlobReader::Frame BlobReader::read_window(
     const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
 ) {
     const auto cut = [&location](const Window& window) {
-        const auto begin =
-            window.bytes->begin() + static_cast<std::ptrdiff_t>(location.offset - window.offset);
-        return Bytes(begin, begin + static_cast<std::ptrdiff_t>(location.frame_bytes));
+        return Frame{
+            .owner = window.bytes,
+            .bytes = ByteSpan{*window.bytes}.subspan(
+                location.offset - window.offset, location.frame_bytes
+            ),
+        };
     };
     {
         const std::lock_guard lock{mutex_};
@@ -116,32 +127,36 @@ Bytes BlobReader::read_window(
     if (!pack_bytes) {
         throw_corrupt(key, "it is missing.");
     }
+    const std::uint64_t window_bytes =
+        store_.features().is_near ? kWindowBytesNear : kWindowBytesFar;
     const std::uint64_t rest = *pack_bytes > location.offset ? *pack_bytes - location.offset : 0;
     const std::uint64_t size =
-        std::max<std::uint64_t>(location.frame_bytes, std::min(rest, kWindowBytes));
-    Window window{
+        std::max<std::uint64_t>(location.frame_bytes, std::min(rest, window_bytes));
+    const Window window{
         .pack = location.pack,
         .offset = location.offset,
         .bytes = std::make_shared<const Bytes>(
             present(store_.get_range(key, location.offset, size, stop), key)
         ),
     };
-    Bytes frame = cut(window);
     const std::lock_guard lock{mutex_};
-    windows_.push_front(std::move(window));
-    if (windows_.size() > kWindowsMax) {
+    windows_.push_front(window);
+    if (windows_.size() > kWindowsBytesMax / window_bytes) {
         windows_.pop_back();
     }
-    return frame;
+    return cut(window);
 }
 
-Bytes BlobReader::read_frame(
+BlobReader::Frame BlobReader::read_frame(
     const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
 ) {
     if (location.frame_bytes < kSmallFrameBytes) {
         return read_window(key, location, stop);
     }
-    return present(store_.get_range(key, location.offset, location.frame_bytes, stop), key);
+    auto bytes = std::make_shared<const Bytes>(
+        present(store_.get_range(key, location.offset, location.frame_bytes, stop), key)
+    );
+    return {.owner = bytes, .bytes = *bytes};
 }
 
 void BlobReader::read_unindexed_footers(const std::stop_token& stop) {
@@ -338,9 +353,9 @@ void BlobReader::fetch_at(
     const BlobLocation& location, const Wanted& wanted, const std::stop_token& stop
 ) {
     const ObjectKey key = pack_key(location.pack);
-    const ObjectHeaderBytes header_bytes = pack_header(key, location.pack, stop);
-    const ObjectHeader header = expect_header(keys_, ObjectKind::kPack, key, header_bytes);
-    const Bytes frame_bytes = read_frame(key, location, stop);
+    const auto opening = opening_of(key, location.pack, stop);
+    const Frame read = read_frame(key, location, stop);
+    const ByteSpan frame_bytes = read.bytes;
     const auto frame = decode_frame_header(frame_bytes);
     if (!frame || frame->id != wanted.id || frame->type != wanted.type ||
         frame->plain_bytes > kBlobBytesMax ||
@@ -366,8 +381,8 @@ void BlobReader::fetch_at(
         opener->aead,
         opener->decompressor,
         opener->scratch,
-        expect_object_key(keys_, header, key),
-        header_bytes,
+        opening->key,
+        opening->header,
         *frame,
         {},
         frame_bytes,

@@ -57,14 +57,24 @@ private:
     using Room = std::function<MutableByteSpan(std::size_t plain_bytes)>;
     [[nodiscard]] static Room room_in(Bytes& out);
     struct Opener;
-    struct PackHeader {
+    /// What it takes to open any blob of a pack.
+    struct PackOpening {
+        ObjectHeaderBytes header{};
+        Secret key;
+    };
+    struct KnownPack {
         Sha256 pack{};
-        ObjectHeaderBytes bytes{};
+        std::shared_ptr<const PackOpening> opening;
     };
     struct Window {
         Sha256 pack{};
         std::uint64_t offset = 0;
         std::shared_ptr<const Bytes> bytes;
+    };
+    /// A stored blob, and what keeps it in memory.
+    struct Frame {
+        std::shared_ptr<const Bytes> owner;
+        ByteSpan bytes;
     };
     [[nodiscard]] std::unique_ptr<Opener> take_opener();
     void give_back(std::unique_ptr<Opener> opener);
@@ -83,13 +93,13 @@ private:
         const Error& first,
         const std::stop_token& stop
     );
-    [[nodiscard]] Bytes read_frame(
+    [[nodiscard]] Frame read_frame(
         const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
     );
-    [[nodiscard]] Bytes read_window(
+    [[nodiscard]] Frame read_window(
         const ObjectKey& key, const BlobLocation& location, const std::stop_token& stop
     );
-    [[nodiscard]] ObjectHeaderBytes pack_header(
+    [[nodiscard]] std::shared_ptr<const PackOpening> opening_of(
         const ObjectKey& key, const Sha256& pack, const std::stop_token& stop
     );
     void read_unindexed_footers(const std::stop_token& stop);
@@ -101,7 +111,7 @@ private:
     std::mutex mutex_;
     std::vector<std::unique_ptr<Opener>> idle_;   // Guarded by mutex_.
     std::list<Window> windows_;                   // Most recent first. Guarded by mutex_.
-    std::list<PackHeader> headers_;               // Most recent first. Guarded by mutex_.
+    std::list<KnownPack> known_packs_;            // Most recent first. Guarded by mutex_.
     std::set<Sha256> footers_read_;               // Guarded by mutex_.
     std::map<ChunkKey, BlobLocation> unindexed_;  // From those footers. Guarded by mutex_.
 };
