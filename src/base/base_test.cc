@@ -6,7 +6,10 @@
 #include "base/text.h"
 #include "base/threads.h"
 
+#include <thread>
+
 #include <gtest/gtest.h>
+#include <sched.h>
 
 namespace holdfast {
 namespace {
@@ -85,6 +88,17 @@ TEST(ErrorTable, EveryCodeIsUsable) {
         EXPECT_GE(row.http_status, 400);
         EXPECT_GE(row.exit_code, 1);
     }
+}
+
+TEST(Threads, ComputeInBatchesWhereTheyAskTo) {
+    const int before = ::sched_getscheduler(0);
+    int during = -1;
+    std::thread{[&during] {
+        compute_in_batches();
+        during = ::sched_getscheduler(0);
+    }}.join();
+    EXPECT_EQ(during, SCHED_BATCH);
+    EXPECT_EQ(::sched_getscheduler(0), before);
 }
 
 TEST(ThreadPool, RunsEverythingBeforeItEnds) {

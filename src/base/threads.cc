@@ -1,6 +1,7 @@
 #include "base/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 namespace holdfast {
 
@@ -69,6 +70,11 @@ void ThreadPool::work() {
 
 void name_this_thread(const std::string& name) {
     pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+}
+
+void compute_in_batches() {
+    const sched_param none{};
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
 }
 
 }  // namespace holdfast

@@ -97,5 +97,10 @@ private:
 
 /// Sets the calling thread's name.
 void name_this_thread(const std::string& name);
+/// Tells the scheduler that the calling thread computes for long stretches: when it has something
+/// to do again, it waits for a processor rather than take it from a thread that feeds it, be it of
+/// this program or another. Its share of the time stays the same. Not every system allows it; then
+/// nothing changes.
+void compute_in_batches();
 
 }  // namespace holdfast

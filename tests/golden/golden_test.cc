@@ -28,6 +28,8 @@ const fs::path kVersion1Extents = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-extents";
 const fs::path kVersion1Layers = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-layers";
 /// The same points with "extent-tags": tags in place of the digests of extents with deltas.
 const fs::path kVersion1Tags = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-tags";
+/// And with "extent-ids": bases of the type whose ids are made of two digests.
+const fs::path kVersion1ExtentIds = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-extent-ids";
 /// In the middle of collections: sessions at work, a condemned list, suspects, verified packs.
 const fs::path kVersion1Collect = fs::path{HOLDFAST_GOLDEN_DIR} / "v1-collect";
 constexpr std::string_view kKeyFile = "key.txt";
@@ -155,7 +157,8 @@ TEST(Golden, Version1TakesExtentsAndSaysSo) {
     const Bytes last = store.get(config_key(3), {}).value();
     EXPECT_NE(as_text(last).find("delta-layers"), std::string::npos);
     EXPECT_NE(as_text(store.get(config_key(4), {}).value()).find("extent-tags"), std::string::npos);
-    EXPECT_FALSE(store.get(config_key(5), {}).has_value());
+    EXPECT_NE(as_text(store.get(config_key(5), {}).value()).find("extent-ids"), std::string::npos);
+    EXPECT_FALSE(store.get(config_key(6), {}).has_value());
 }
 
 // ---- Extents ----
@@ -258,6 +261,10 @@ TEST(Golden, Version1WithExtentTagsOpensAndRestores) {
     expect_layered(kVersion1Tags);
 }
 
+TEST(Golden, Version1WithExtentIdsOpensAndRestores) {
+    expect_layered(kVersion1ExtentIds);
+}
+
 // ---- Collections ----
 
 /// Of three points, the first two of which are gone.
@@ -345,8 +352,9 @@ TEST(Golden, DISABLED_WriteExtentsAnew) {
     write_file_durably(kVersion1Extents / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
 }
 
-TEST(Golden, DISABLED_WriteTagsAnew) {
-    ASSERT_FALSE(fs::exists(kVersion1Tags)) << "a golden repository is never written again";
+/// With the features of the program that writes it.
+void write_layered(const fs::path& golden) {
+    ASSERT_FALSE(fs::exists(golden)) << "a golden repository is never written again";
     MemoryStore store;
     FakeClock clock{testing::instant(0)};
     const Secret key = new_key();
@@ -356,8 +364,12 @@ TEST(Golden, DISABLED_WriteTagsAnew) {
         testing::write_point(*repository, layered_data(i));
         clock.advance(std::chrono::hours{24});
     }
-    save(store, kVersion1Tags);
-    write_file_durably(kVersion1Tags / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
+    save(store, golden);
+    write_file_durably(golden / kKeyFile, format_key(key).expose(), 0644, Overwrite::kNo);
+}
+
+TEST(Golden, DISABLED_WriteExtentIdsAnew) {
+    write_layered(kVersion1ExtentIds);
 }
 
 TEST(Golden, DISABLED_WriteCollectAnew) {

@@ -30,6 +30,11 @@ Bytes present(std::optional<Bytes> bytes, const ObjectKey& key) {
     return std::move(*bytes);
 }
 
+/// Extents are asked for whatever their ids are made of.
+bool is_of_type(const FrameHeader& frame, BlobType wanted) {
+    return frame.type == wanted || (is_extent(frame.type) && is_extent(wanted));
+}
+
 }  // namespace
 
 /// All of `out`, which becomes as long as the blob.
@@ -41,12 +46,10 @@ BlobReader::Room BlobReader::room_in(Bytes& out) {
 }
 
 struct BlobReader::Opener {
-    explicit Opener(const KeyRing& keys)
-        : id_hash{keys.chunk_id_hash().clone()}, tag{keys.extent_tag_key()} {}
+    explicit Opener(const KeyRing& keys) : ids{keys} {}
     Aead aead;
     Decompressor decompressor;
-    KeyedHash id_hash;
-    FastDigest tag;
+    BlobIds ids;
     Buffer scratch;
 };
 
@@ -332,9 +335,8 @@ void BlobReader::read_extent_to(
         }
     }
     auto opener = take_opener();
-    const bool proved = extent.tag
-                            ? opener->tag(out) == extent.tag
-                            : chunk_id(opener->id_hash, BlobType::kExtent, out) == extent.digest;
+    const bool proved = extent.tag ? opener->ids.tag(out) == extent.tag
+                                   : opener->ids(BlobType::kExtent, out) == extent.digest;
     if (!proved) {
         refuse("is not what was backed up, although everything stored of it is sound");
     }
@@ -357,7 +359,7 @@ void BlobReader::fetch_at(
     const Frame read = read_frame(key, location, stop);
     const ByteSpan frame_bytes = read.bytes;
     const auto frame = decode_frame_header(frame_bytes);
-    if (!frame || frame->id != wanted.id || frame->type != wanted.type ||
+    if (!frame || frame->id != wanted.id || !is_of_type(*frame, wanted.type) ||
         frame->plain_bytes > kBlobBytesMax ||
         FrameHeader::kBytes + frame->sealed_bytes != frame_bytes.size()) {
         throw_corrupt(
@@ -388,8 +390,8 @@ void BlobReader::fetch_at(
         frame_bytes,
         plain
     );
-    const bool proved = sound && (wanted.proof == Proof::kSeal ||
-                                  chunk_id(opener->id_hash, wanted.type, plain) == wanted.id);
+    const bool proved =
+        sound && (wanted.proof == Proof::kSeal || opener->ids(frame->type, plain) == wanted.id);
     if (!proved) {
         throw_corrupt(key, fmt::format("the blob at offset {} is not authentic.", location.offset));
     }

@@ -27,9 +27,9 @@ public:
     /// What is shown of a blob that is read: that its bytes have the id that was asked for, or only
     /// that they were sealed as that blob (for who compares what comes of them with a tag).
     enum class Proof { kId, kSeal };
-    /// The plaintext. Throws kVaultCorrupt naming the pack when the blob is damaged, or naming the
-    /// blob when no pack has it (the index is brought up to date first, from the packs' footers if
-    /// need be).
+    /// The plaintext; kExtent stands for either kind of extent. Throws kVaultCorrupt naming the
+    /// pack when the blob is damaged, or naming the blob when no pack has it (the index is brought
+    /// up to date first, from the packs' footers if need be).
     [[nodiscard]] Bytes read(
         BlobType type, const ChunkId& id, const std::stop_token& stop, Proof proof = Proof::kId
     );

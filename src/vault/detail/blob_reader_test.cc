@@ -43,8 +43,7 @@ protected:
     }
 
     [[nodiscard]] ChunkId id_of(BlobType type, ByteSpan plain) const {
-        KeyedHash hash = keys_.chunk_id_hash().clone();
-        return chunk_id(hash, type, plain);
+        return BlobIds{keys_}(type, plain);
     }
     [[nodiscard]] FastDigest::Value tag_of(ByteSpan plain) const {
         return FastDigest{keys_.extent_tag_key()}(plain);
@@ -69,7 +68,7 @@ protected:
     const KeyRing keys_{open_keys()};
     ChunkIndex index_{vault_.store(), keys_, kMiB};
     BlobReader blobs_{vault_.store(), keys_, index_};
-    const ChunkId base_id_ = id_of(BlobType::kExtent, base_);
+    const ChunkId base_id_ = id_of(BlobType::kTaggedExtent, base_);
 };
 
 TEST_F(ExtentReads, GiveWhatTheTagOrTheDigestSays) {

@@ -54,7 +54,7 @@ BlobWriter::BlobWriter(Engine& engine, const CondemnedView& condemned, std::stop
       condemned_{condemned},
       outer_stop_{std::move(stop), [this] { stop_source_.request_stop(); }},
       queue_{engine.worker_count() + kQueueSlack},
-      node_hash_{engine.keys.chunk_id_hash().clone()} {
+      node_ids_{engine.keys} {
     for (std::size_t i = 0; i < engine.worker_count(); ++i) {
         threads_.emplace_back([this] { work(); });
     }
@@ -119,7 +119,7 @@ ChunkId BlobWriter::submit_node(BlobType type, std::string_view bytes) {
     std::copy_n(as_bytes(bytes).begin(), bytes.size(), task.buffer.data());
     {
         const std::lock_guard lock{node_mutex_};
-        task.id = chunk_id(node_hash_, type, as_bytes(bytes));
+        task.id = node_ids_(type, as_bytes(bytes));
     }
     const ChunkId id = *task.id;
     submit(std::move(task));
@@ -128,6 +128,8 @@ ChunkId BlobWriter::submit_node(BlobType type, std::string_view bytes) {
 
 void BlobWriter::work() {
     name_this_thread("vault-write");
+    // The server that sends a backup would else be interrupted for every extent that it has sent.
+    compute_in_batches();
     // The thread is the boundary: what a task throws belongs to the session and is thrown again by
     // its next call.
     try {
@@ -147,7 +149,7 @@ void BlobWriter::process(Worker& worker, BlobTask& task) {
         return;
     }
     const ByteSpan plain{task.buffer.data(), task.size};
-    const ChunkId id = task.id ? *task.id : chunk_id(worker.tools.id_hash, task.type, plain);
+    const ChunkId id = task.id ? *task.id : worker.tools.ids(task.type, plain);
     if (task.on_id) {
         task.on_id(id);
     }
@@ -230,22 +232,14 @@ Extent BlobWriter::settle_extent(
     if (is_zero(plain)) {
         return {};
     }
-    // Serves the verification of what is written, too. Without one, and with nothing to compare
-    // with, it is left to the next backup.
-    std::optional<FastDigest::Value> tag;
-    if (parent || engine_.options.verification == Verification::kBeforePublish) {
-        tag = worker.digest(plain);
-    }
+    // Serves the verification of what is written, too.
+    const FastDigest::Value tag = worker.tools.ids.tag(plain);
     if (parent && parent->tag && parent->tag == tag && parent_is_sound(*parent)) {
         return *parent;
     }
-    // What the tag tells to be changed becomes a delta without the cost of an id.
-    std::optional<ChunkId> id;
-    const auto known_id = [&]() -> const ChunkId& {
-        return id ? *id : id.emplace(chunk_id(worker.tools.id_hash, BlobType::kExtent, plain));
-    };
-    if (parent && parent->base && !parent->tag && parent->digest == known_id() &&
-        parent_is_sound(*parent)) {
+    // Of a writer that made no tags.
+    if (parent && parent->base && !parent->tag &&
+        parent->digest == worker.tools.ids(BlobType::kExtent, plain) && parent_is_sound(*parent)) {
         Extent same = *parent;
         same.tag = tag;
         return same;
@@ -257,13 +251,14 @@ Extent BlobWriter::settle_extent(
         }
     }
     // Perhaps it is an extent of another file.
-    if (!is_stored(known_id())) {
+    const ChunkId id = worker.tools.ids.of_tagged(tag, plain);
+    if (!is_stored(id)) {
         const Payload payload = prepare(worker, plain, tag);
-        if (claim(known_id())) {
-            store(worker, BlobType::kExtent, known_id(), payload);
+        if (claim(id)) {
+            store(worker, BlobType::kTaggedExtent, id, payload);
         }
     }
-    return {.base = known_id(), .digest = known_id(), .tag = tag};
+    return {.base = id, .digest = id, .tag = tag};
 }
 
 /// Nothing when the base cannot be built on. Without the deltas when one of them cannot, or does
@@ -384,7 +379,7 @@ std::optional<Extent> BlobWriter::store_as_delta(
         past->base_frame_bytes * engine_.options.rebase_percent) {
         return std::nullopt;
     }
-    const ChunkId id = chunk_id(worker.tools.id_hash, BlobType::kPageDelta, delta);
+    const ChunkId id = worker.tools.ids(BlobType::kPageDelta, delta);
     if (!extent.deltas.empty() && extent.deltas.back() == id) {  // Back to what it was before that.
         extent.deltas.pop_back();
         if (extent.deltas.empty()) {

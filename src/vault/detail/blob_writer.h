@@ -158,7 +158,7 @@ private:
     BoundedQueue<BlobTask> queue_;
 
     std::mutex node_mutex_;
-    KeyedHash node_hash_;  // Guarded by node_mutex_.
+    BlobIds node_ids_;  // Guarded by node_mutex_.
 
     mutable std::mutex mutex_;
     std::condition_variable_any pack_returned_;

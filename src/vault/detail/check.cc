@@ -300,8 +300,7 @@ private:
         const auto percent = static_cast<std::uint64_t>(std::max(budget.percent, 0));
         return (budget.percent <= 0 || report_.pack_read_bytes * 100 < all * percent) &&
                (budget.bytes == 0 || report_.pack_read_bytes < budget.bytes) &&
-               (budget.time.count() == 0 ||
-                engine_.clock.steady_now() - began_ < budget.time);
+               (budget.time.count() == 0 || engine_.clock.steady_now() - began_ < budget.time);
     }
 
     /// Remembers in the repository which packs were found sound.
@@ -460,7 +459,7 @@ private:
                    frame_bytes,
                    plain
                ) &&
-               chunk_id(tools_.id_hash, frame->type, plain) == frame->id;
+               tools_.ids(frame->type, plain) == frame->id;
     }
 
     [[nodiscard]] std::span<BlobFact> find(const ChunkId& id) {

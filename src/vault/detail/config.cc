@@ -17,8 +17,13 @@ constexpr int kCompressionLevelMax = 19;
 
 /// Features of this version that a repository may require. "wal" is specified in docs/format.md
 /// and unknown to this program.
-constexpr std::array<std::string_view, 5> kKnownFeatures{
-    "logical-streams", kFeatureCollect, kFeatureExtents, kFeatureLayers, kFeatureTags
+constexpr std::array<std::string_view, 6> kKnownFeatures{
+    "logical-streams",
+    kFeatureCollect,
+    kFeatureExtents,
+    kFeatureLayers,
+    kFeatureTags,
+    kFeatureExtentIds,
 };
 
 ByteSpan body_of(ByteSpan object) {

@@ -158,13 +158,39 @@ TEST(Keys, EveryPurposeHasItsOwnKey) {
 TEST(Keys, ChunkIdsDependOnKeyTypeAndContent) {
     const KeyRing one = KeyRing::generate(RepositoryId::random());
     const KeyRing other = KeyRing::generate(RepositoryId::random());
-    KeyedHash hash = one.chunk_id_hash().clone();
-    KeyedHash other_hash = other.chunk_id_hash().clone();
-    const ChunkId id = chunk_id(hash, BlobType::kDataChunk, as_bytes("x"));
-    EXPECT_EQ(chunk_id(hash, BlobType::kDataChunk, as_bytes("x")), id);
-    EXPECT_NE(chunk_id(hash, BlobType::kTreeNode, as_bytes("x")), id);
-    EXPECT_NE(chunk_id(hash, BlobType::kDataChunk, as_bytes("y")), id);
-    EXPECT_NE(chunk_id(other_hash, BlobType::kDataChunk, as_bytes("x")), id);
+    BlobIds ids{one};
+    BlobIds other_ids{other};
+    for (const BlobType type : {BlobType::kDataChunk, BlobType::kTaggedExtent}) {
+        const ChunkId id = ids(type, as_bytes("x"));
+        EXPECT_EQ(ids(type, as_bytes("x")), id);
+        EXPECT_NE(ids(BlobType::kTreeNode, as_bytes("x")), id);
+        EXPECT_NE(ids(type, as_bytes("y")), id);
+        EXPECT_NE(other_ids(type, as_bytes("x")), id);
+    }
+}
+
+// docs/format.md 5.1: of two digests, neither of which alone tells extents apart.
+TEST(Keys, IdsOfTaggedExtentsAreMadeOfTwoDigests) {
+    const KeyRing ring = KeyRing::generate(RepositoryId::random());
+    BlobIds ids{ring};
+    const Bytes extent = testing::text_like_bytes(70'000, 1);
+    const FastDigest::Value tag = FastDigest{ring.extent_tag_key()}(extent);
+    const FastDigest::Value second = FastDigest{ring.extent_id_key()}(extent);
+    EXPECT_NE(tag, second);
+    Bytes both(tag.begin(), tag.end());
+    both.insert(both.end(), second.begin(), second.end());
+    KeyedHash hash = ring.chunk_id_hash().clone();
+    const std::array<std::byte, 1> domain{std::byte{20}};
+    const ChunkId id = hash(domain, both);
+    EXPECT_EQ(ids(BlobType::kTaggedExtent, extent), id);
+    EXPECT_EQ(ids.tag(extent), tag);
+    EXPECT_EQ(ids.of_tagged(tag, extent), id);
+    FastDigest::Value other_tag = tag;
+    other_tag[3] ^= std::byte{1};
+    EXPECT_NE(ids.of_tagged(other_tag, extent), id);
+    Bytes other = extent;
+    other[60'000] ^= std::byte{1};
+    EXPECT_NE(ids.of_tagged(tag, other), id);
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ bool is_node(BlobType type) noexcept {
     switch (type) {
         case BlobType::kDataChunk:
         case BlobType::kExtent:
+        case BlobType::kTaggedExtent:
         case BlobType::kPageDelta:
             return false;
         case BlobType::kNone:
@@ -144,8 +145,7 @@ std::optional<ObjectHeader> decode_object_header(ByteSpan bytes) {
     }
     const auto kind = std::to_integer<std::uint8_t>(bytes[10]);
     if (version != kFormatVersion || kind < 1 ||
-        kind > static_cast<std::uint8_t>(ObjectKind::kVerified) ||
-        bytes[11] != std::byte{0}) {
+        kind > static_cast<std::uint8_t>(ObjectKind::kVerified) || bytes[11] != std::byte{0}) {
         return std::nullopt;
     }
     ObjectHeader header;
@@ -235,9 +235,7 @@ ObjectKey verified_key(std::uint64_t number) {
     return ObjectKey{fmt::format("{}{:020}", kVerifiedPrefix, number)};
 }
 ObjectKey collection_key(std::uint64_t generation, CollectionObject object) {
-    return ObjectKey{
-        fmt::format("{}{:020}/{}", kCollectionsPrefix, generation, name_of(object))
-    };
+    return ObjectKey{fmt::format("{}{:020}/{}", kCollectionsPrefix, generation, name_of(object))};
 }
 
 std::optional<std::uint64_t> parse_numbered_key(const ObjectKey& key, std::string_view prefix) {

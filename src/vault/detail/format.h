@@ -55,7 +55,12 @@ enum class BlobType : std::uint8_t {
     kExtent = 16,
     kPageDelta = 18,
     kExtentList = 19,
+    /// An extent, too; its id is made in another way (BlobIds). Requires feature "extent-ids".
+    kTaggedExtent = 20,
 };
+[[nodiscard]] constexpr bool is_extent(BlobType type) noexcept {
+    return type == BlobType::kExtent || type == BlobType::kTaggedExtent;
+}
 
 /// Whether blobs of this type refer to others.
 [[nodiscard]] bool is_node(BlobType type) noexcept;
@@ -115,7 +120,7 @@ struct Extent {
     std::uint64_t deltas_stored_bytes = 0;  ///< Since the base was stored; 0 without deltas.
     /// FastDigest of the bytes under the key ring's extent_tag_key(): tells extents apart, and
     /// proves them, at a fifth of a digest's cost. Nothing where the writer had none; never of
-    /// zeros. With deltas there is one of the two.
+    /// zeros. With deltas there is one of the two. On a base of type kTaggedExtent there is a tag.
     std::optional<std::array<std::byte, kTagBytes>> tag = {};
     bool operator==(const Extent&) const = default;
 };

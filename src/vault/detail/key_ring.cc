@@ -84,6 +84,7 @@ KeyRing::KeyRing(
       recovery_key_{std::move(recovery)},
       chunker_key_{repository_key(repository_secret_, "chunker", id)},
       extent_tag_key_{repository_key(repository_secret_, "extent-tag", id)},
+      extent_id_key_{repository_key(repository_secret_, "extent-id", id)},
       chunk_id_hash_{repository_key(repository_secret_, "chunk-id", id).expose()},
       config_hash_{repository_key(repository_secret_, "config", id).expose()},
       naming_hash_{repository_key(repository_secret_, "names", id).expose()} {
@@ -245,9 +246,21 @@ KeyRing KeyRing::unwrap(ByteSpan bytes, const Secret& wrapping_key, const Object
     return ring;
 }
 
-ChunkId chunk_id(KeyedHash& hash, BlobType type, ByteSpan plain) {
+ChunkId BlobIds::operator()(BlobType type, ByteSpan plain) {
+    if (type == BlobType::kTaggedExtent) {
+        return of_tagged(tag_(plain), plain);
+    }
     const std::array<std::byte, 1> domain{static_cast<std::byte>(type)};
-    return hash(domain, plain);
+    return hash_(domain, plain);
+}
+
+ChunkId BlobIds::of_tagged(const FastDigest::Value& tag, ByteSpan plain) {
+    const std::array<std::byte, 1> domain{static_cast<std::byte>(BlobType::kTaggedExtent)};
+    const FastDigest::Value second = second_(plain);
+    std::array<std::byte, 2 * kTagBytes> both{};
+    std::copy(tag.begin(), tag.end(), both.begin());
+    std::copy(second.begin(), second.end(), both.begin() + kTagBytes);
+    return hash_(domain, both);
 }
 
 // ---- Key files ----

@@ -39,6 +39,8 @@ public:
     [[nodiscard]] const Secret& chunker_key() const noexcept { return chunker_key_; }
     /// Of the tags that tell extents apart.
     [[nodiscard]] const Secret& extent_tag_key() const noexcept { return extent_tag_key_; }
+    /// Of the second digest that the id of a tagged extent is made of.
+    [[nodiscard]] const Secret& extent_id_key() const noexcept { return extent_id_key_; }
     [[nodiscard]] const Secret& recovery_key() const noexcept { return recovery_key_; }
 
     /// Where the points of an instance lie. Resource ids are compared without case, so they are
@@ -67,12 +69,32 @@ private:
     Secret recovery_key_;
     Secret chunker_key_;
     Secret extent_tag_key_;
+    Secret extent_id_key_;
     KeyedHash chunk_id_hash_;
     KeyedHash config_hash_;
     KeyedHash naming_hash_;
 };
 
-/// HMAC-SHA-256(chunk id key, type, plaintext).
-[[nodiscard]] ChunkId chunk_id(KeyedHash& hash, BlobType type, ByteSpan plain);
+/// Computes the ids that blobs have by their plaintext: docs/format.md section 5.1. Not for use
+/// from two threads at once. The keys must outlive it.
+class BlobIds {
+public:
+    explicit BlobIds(const KeyRing& keys)
+        : hash_{keys.chunk_id_hash().clone()},
+          tag_{keys.extent_tag_key()},
+          second_{keys.extent_id_key()} {}
+
+    /// HMAC-SHA-256 over type and plaintext; of a tagged extent over two digests of it, at a third
+    /// of the cost.
+    [[nodiscard]] ChunkId operator()(BlobType type, ByteSpan plain);
+    /// The tag of an extent, and its id as kTaggedExtent when the tag is known.
+    [[nodiscard]] FastDigest::Value tag(ByteSpan plain) { return tag_(plain); }
+    [[nodiscard]] ChunkId of_tagged(const FastDigest::Value& tag, ByteSpan plain);
+
+private:
+    KeyedHash hash_;
+    FastDigest tag_;
+    FastDigest second_;
+};
 
 }  // namespace holdfast::vault

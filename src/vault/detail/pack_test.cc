@@ -47,9 +47,9 @@ RangeReader reader_of(const Bytes& object) {
 
 void add(PackBuilder& pack, const KeyRing& keys, BlobType type, const Bytes& plain) {
     Aead aead;
-    KeyedHash hash = keys.chunk_id_hash().clone();
+    BlobIds ids{keys};
     const auto place =
-        pack.reserve(type, Codec::kStored, chunk_id(hash, type, plain), plain.size(), plain.size());
+        pack.reserve(type, Codec::kStored, ids(type, plain), plain.size(), plain.size());
     ASSERT_TRUE(place.has_value());
     pack.seal(aead, *place, plain);
 }
@@ -146,7 +146,7 @@ TEST(Pack, VerificationFindsWhatMemoryDid) {
         const auto place = pack.reserve(
             BlobType::kDataChunk,
             Codec::kZstd,
-            chunk_id(tools.id_hash, BlobType::kDataChunk, first),
+            tools.ids(BlobType::kDataChunk, first),
             payload.size(),
             first.size()
         );

@@ -136,10 +136,11 @@ protected:
     }
 
     std::map<ChunkId, Bytes> nodes_;
-    KeyedHash hash_{as_bytes("key")};
+    const KeyRing keys_ = KeyRing::generate(RepositoryId::random());
+    BlobIds ids_{keys_};
     NodeSink sink_ = [this](BlobType type, std::string_view bytes) {
         EXPECT_EQ(type, BlobType::kExtentList);
-        const ChunkId id = chunk_id(hash_, type, as_bytes(bytes));
+        const ChunkId id = ids_(type, as_bytes(bytes));
         nodes_[id] = to_bytes(bytes);
         return id;
     };

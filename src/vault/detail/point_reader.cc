@@ -224,17 +224,14 @@ private:
         if (piece.extent && !piece.extent->base) {
             return is_zero(have);
         }
+        if (!ids_) {
+            ids_.emplace(engine_.keys);
+        }
         if (piece.extent && piece.extent->tag) {
-            if (!tag_digest_) {
-                tag_digest_.emplace(engine_.keys.extent_tag_key());
-            }
-            return (*tag_digest_)(have) == piece.extent->tag;
+            return ids_->tag(have) == piece.extent->tag;
         }
-        if (!id_hash_) {
-            id_hash_.emplace(engine_.keys.chunk_id_hash().clone());
-        }
-        return piece.extent ? chunk_id(*id_hash_, BlobType::kExtent, have) == piece.extent->digest
-                            : chunk_id(*id_hash_, BlobType::kDataChunk, have) == piece.chunk;
+        return piece.extent ? (*ids_)(BlobType::kExtent, have) == piece.extent->digest
+                            : (*ids_)(BlobType::kDataChunk, have) == piece.chunk;
     }
 
     void require_whole() const {
@@ -356,8 +353,7 @@ private:
     std::uint64_t fetching_bytes_ = 0;  // Likewise.
     bool compares_ = false;
     std::uint64_t differing_ = 0;  // Pieces read since the last one that was skipped.
-    std::optional<KeyedHash> id_hash_;
-    std::optional<FastDigest> tag_digest_;
+    std::optional<BlobIds> ids_;
     Bytes current_;
     std::size_t at_ = 0;
     std::uint64_t given_bytes_ = 0;

@@ -63,7 +63,7 @@ std::optional<ByteSpan> BlobCopier::open(const Source& source, const PackEntry& 
             *bytes,
             plain
         ) ||
-        chunk_id(tools_.id_hash, frame->type, plain) != entry.id) {
+        tools_.ids(frame->type, plain) != entry.id) {
         return std::nullopt;
     }
     return frame->codec == Codec::kStored
@@ -157,8 +157,7 @@ std::vector<SegmentChoice> choose_segments(
         SegmentChoice choice{.id = segment->id(), .entries = segment->entry_count()};
         try {
             const auto names = segment->read_packs([&](std::size_t number) {
-                return std::make_shared<const Bytes>(
-                    engine.index.load_block(*segment, number, stop)
+                return std::make_shared<const Bytes>(engine.index.load_block(*segment, number, stop)
                 );
             });
             choice.names_gone = !std::all_of(names.begin(), names.end(), keeps);

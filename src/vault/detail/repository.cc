@@ -199,6 +199,7 @@ std::unique_ptr<PointWriter> RepositoryImpl::begin_point(
         require_feature(kFeatureExtents, stop);
         require_feature(kFeatureLayers, stop);
         require_feature(kFeatureTags, stop);
+        require_feature(kFeatureExtentIds, stop);
     };
     engine_.index.refresh(stop);
     engine_.index.distrust_missing_packs(stop);
@@ -247,8 +248,7 @@ std::unique_ptr<PointReader> RepositoryImpl::open_point(PointId id, std::stop_to
         throw no_such_point(id);
     }
     const PointInVault in_vault{engine_, point->group, id};
-    const auto streams =
-        in_vault.while_there([&] { return read_streams_root(*point, stop); });
+    const auto streams = in_vault.while_there([&] { return read_streams_root(*point, stop); });
     guard->found(streams, commit_key(point->group, id));
     return std::make_unique<PointReaderImpl>(
         engine_, read_pool_, in_vault, std::move(point->summary), streams, std::move(guard)

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "base/threads.h"
-#include "vault/detail/engine.h"
 #include "vault/collect.h"
+#include "vault/detail/engine.h"
 #include "vault/detail/manifest.h"
 #include "vault/detail/open_reads.h"
 #include "vault/detail/poison_guard.h"
@@ -35,6 +35,8 @@ inline constexpr std::string_view kFeatureExtents = "extents";
 inline constexpr std::string_view kFeatureLayers = "delta-layers";
 /// Extents proved by tags (docs/format.md 8).
 inline constexpr std::string_view kFeatureTags = "extent-tags";
+/// Ids of extents that are made of two digests (docs/format.md 5.1).
+inline constexpr std::string_view kFeatureExtentIds = "extent-ids";
 
 class RepositoryImpl final : public Repository {
 public:

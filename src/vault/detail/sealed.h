@@ -16,11 +16,11 @@ namespace holdfast::vault {
 /// What one thread needs to seal, open and identify frames.
 struct FrameTools {
     FrameTools(const KeyRing& keys, int compression_level)
-        : compressor{compression_level}, id_hash{keys.chunk_id_hash().clone()} {}
+        : compressor{compression_level}, ids{keys} {}
     Aead aead;
     Compressor compressor;
     Decompressor decompressor;
-    KeyedHash id_hash;
+    BlobIds ids;
     Buffer compressed;
     Buffer
         opened;  // Not the same: a full pack is verified while the next blob waits in compressed.
