@@ -127,20 +127,21 @@ void copy(State& state) {
 }
 BENCHMARK(copy)->Unit(benchmark::kMillisecond);
 
-void identify_hmac_sha256(State& state) {
-    KeyedHash hash{as_bytes(std::string(32, 'k'))};
-    over_chunks(state, [&](ByteSpan bytes) {
-        benchmark::DoNotOptimize(chunk_id(hash, BlobType::kDataChunk, bytes));
-    });
+template <BlobType type>
+void identify(State& state) {
+    const KeyRing keys = KeyRing::generate(RepositoryId::random());
+    BlobIds ids{keys};
+    over_chunks(state, [&](ByteSpan bytes) { benchmark::DoNotOptimize(ids(type, bytes)); });
 }
-BENCHMARK(identify_hmac_sha256)->Unit(benchmark::kMillisecond);
+BENCHMARK(identify<BlobType::kDataChunk>)->Unit(benchmark::kMillisecond);
+BENCHMARK(identify<BlobType::kTaggedExtent>)->Unit(benchmark::kMillisecond);
 
-void digest_gmac(State& state) {
+void digest_poly1305(State& state) {
     const Secret key = Secret::random(kKeyBytes);
     FastDigest digest{key};
     over_chunks(state, [&](ByteSpan bytes) { benchmark::DoNotOptimize(digest(bytes)); });
 }
-BENCHMARK(digest_gmac)->Unit(benchmark::kMillisecond);
+BENCHMARK(digest_poly1305)->Unit(benchmark::kMillisecond);
 
 void compress(State& state) {
     Compressor compressor{static_cast<int>(state.range(0))};
