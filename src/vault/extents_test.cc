@@ -95,9 +95,8 @@ TEST(Extents, AChangedPageCostsTensOfBytes) {
     EXPECT_LT(third.stored_bytes, 2000U);
 }
 
-// Without write verification a first backup makes no tags; the next ones do, and go on from extents
-// that have none.
-TEST(Extents, TagsComeWithTheSecondBackupWhereTheFirstHadNone) {
+// Extents are told apart and named alike whether or not what is written is verified.
+TEST(Extents, WithoutWriteVerificationABackupCostsWhatChanged) {
     OpenOptions options = kSmallExtents;
     options.verification = Verification::kOff;
     TestVault vault{options};

@@ -249,8 +249,15 @@ void expect_layered(const fs::path& golden) {
         EXPECT_TRUE(testing::read_streams(*repository, id) == layered_data(i + 1)) << i;
     }
     EXPECT_TRUE(repository->check({.read_data_percent = 100}, {}).sound());
-    const PointSummary again = testing::write_point(*repository, layered_data(kLayeredPoints));
+    // New deltas build on what is there, whatever it is proved by.
+    const Streams next = layered_data(kLayeredPoints + 1);
+    const PointSummary changed = testing::write_point(*repository, next);
+    EXPECT_LT(changed.stored_bytes, 3000U);
+    EXPECT_TRUE(testing::read_streams(*repository, changed.id) == next);
+    const PointSummary again = testing::write_point(*repository, next);
     EXPECT_EQ(again.reused_chunk_count, again.chunk_count);
+    EXPECT_TRUE(testing::read_streams(*repository, again.id) == next);
+    EXPECT_TRUE(repository->check({.read_data_percent = 100}, {}).sound());
 }
 
 TEST(Golden, Version1WithDeltaLayersOpensAndRestores) {

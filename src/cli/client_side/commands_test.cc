@@ -185,13 +185,22 @@ TEST_F(ClientSideRun, RefusalsLeaveStdoutEmpty) {
     );
     EXPECT_THAT(err_.str(), HasSubstr("Removing Default Retention Rule is not allowed."));
     EXPECT_TRUE(out_.str().empty());
-    EXPECT_EQ(
-        run_words(split(
-            "backup-instance initialize-backupconfig --datasource-type AzureDatabaseForPostgreSQL",
-            ' '
-        )),
-        1
-    );
+    for (const std::string_view verb : {"initialize-backupconfig", "initialize-restoreconfig"}) {
+        EXPECT_EQ(
+            run_words(
+                {"backup-instance",
+                 std::string{verb},
+                 "--datasource-type",
+                 "AzureDatabaseForPostgreSQL"}
+            ),
+            1
+        ) << verb;
+        EXPECT_THAT(
+            err_.str(),
+            HasSubstr("not supported for datasource types other than AzureKubernetesService")
+        ) << verb;
+        EXPECT_TRUE(out_.str().empty()) << verb;
+    }
     EXPECT_EQ(
         run_words(
             split("dataprotection backup-policy tag remove --name Weekly --policy x.json", ' ')
