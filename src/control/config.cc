@@ -406,7 +406,8 @@ const std::vector<Key>& keys() {
         {"server.connections_max",
          "number",
          "10000",
-         "Connections at once; above it the one that has been silent longest is closed for a new one.",
+         "Connections at once; above it the one that has been silent longest is closed for a new "
+         "one.",
          [](Config& c, const Setting& s) { c.server.connections_max = count_of(s, kAnyCount); }},
         {"server.threads",
          "number",
@@ -540,8 +541,7 @@ const std::vector<Key>& keys() {
          "6h",
          "How long it may run.",
          [](Config& c, const Setting& s) {
-             c.scratch.time_max =
-                 std::chrono::duration_cast<std::chrono::seconds>(duration_of(s));
+             c.scratch.time_max = std::chrono::duration_cast<std::chrono::seconds>(duration_of(s));
          }},
         {"jobs.max_jobs",
          "number",
@@ -564,16 +564,14 @@ const std::vector<Key>& keys() {
          "number",
          "50",
          "A stored pack is rewritten when so much of it is not needed any more; 100: never.",
-         [](Config& c, const Setting& s) {
-             c.jobs.collect_repack_percent = count_of(s, {1, 100});
-         }},
+         [](Config& c, const Setting& s) { c.jobs.collect_repack_percent = count_of(s, {1, 100}); }
+        },
         {"jobs.collect_unused_percent",
          "number",
          "5",
          "So much of a vault's data may stay unneeded inside packs; 100: any amount.",
-         [](Config& c, const Setting& s) {
-             c.jobs.collect_unused_percent = count_of(s, {0, 100});
-         }},
+         [](Config& c, const Setting& s) { c.jobs.collect_unused_percent = count_of(s, {0, 100}); }
+        },
         {"service.subscription_id",
          "GUID",
          "",
@@ -655,7 +653,8 @@ const std::vector<Key>& keys() {
         {"alerts.emails",
          "tables",
          "",
-         "`[[alerts.emails]]` with `name`, `host`, `from`, `to` and if wanted `port` (587, 465 with "
+         "`[[alerts.emails]]` with `name`, `host`, `from`, `to` and if wanted `port` (587, 465 "
+         "with "
          "tls), `security` (`starttls`, `tls`; `none` to a loopback address only), `user` with "
          "`password_file` or `password_uri`, `ca_file`: who gets alerts by mail. In the file only.",
          [](Config& c, const Setting& s) { c.alerts.emails = channels_of(s, &alerts::email_from); },
@@ -770,7 +769,7 @@ void apply_environment(Config& config, const Environment& environment) {
         const bool like_ours = std::any_of(
             sections.begin(),
             sections.end(),
-            [&name = name](const std::string& section) { return name.starts_with(section); }
+            [&variable = name](const std::string& section) { return variable.starts_with(section); }
         );
         if (like_ours && !known.contains(name)) {
             refuse({name, {}, "environment"}, "this variable names no key.");
