@@ -50,14 +50,13 @@ struct FileTask {
 
 /// So that no worker is left with a large one at the end. Small files stay in the order of their
 /// names, in which what is stored of them lies.
-std::vector<FileTask>& largest_first(std::vector<FileTask>& tasks) {
+void put_largest_first(std::vector<FileTask>& tasks) {
     const auto weight = [](const FileTask& task) {
         return task.entry.size < kLargeBytesMin ? 0 : task.entry.size;
     };
     std::stable_sort(tasks.begin(), tasks.end(), [&](const FileTask& a, const FileTask& b) {
         return weight(a) > weight(b);
     });
-    return tasks;
 }
 
 /// Writes one file after the other, from one worker.
@@ -392,8 +391,9 @@ private:
             run_boundary(
                 [&] {
                     std::vector<FileTask> batch;
-                    const auto hand_out = [&] {
-                        for (FileTask& task : largest_first(batch)) {
+                    const auto hand_out_batch = [&] {
+                        put_largest_first(batch);
+                        for (FileTask& task : batch) {
                             if (!queue.push(std::move(task), failed.get_token())) {
                                 throw Error{
                                     ErrorKind::kCancelled, "The restore was stopped by request."
@@ -406,10 +406,10 @@ private:
                     list([&](FileTask task) {
                         batch.push_back(std::move(task));
                         if (batch.size() == kBatchMax) {
-                            hand_out();
+                            hand_out_batch();
                         }
                     });
-                    hand_out();
+                    hand_out_batch();
                 },
                 report_failure
             );

@@ -114,8 +114,8 @@ inline constexpr std::size_t kDeltaLayersMax = 7;
 struct Extent {
     std::optional<ChunkId> base = {};  ///< Nothing: all its bytes are zero.
     std::vector<ChunkId> deltas = {};  ///< Upon the base, one after the other.
-    /// The chunk id of the bytes as an extent: the base's without deltas; with them only where an
-    /// older writer left it.
+    /// Without deltas the base's id, of whichever kind; with them, only where an older writer left
+    /// it, the id that the bytes would have as kExtent.
     std::optional<ChunkId> digest = {};
     std::uint64_t deltas_stored_bytes = 0;  ///< Since the base was stored; 0 without deltas.
     /// FastDigest of the bytes under the key ring's extent_tag_key(): tells extents apart, and
