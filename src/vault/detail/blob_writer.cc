@@ -36,10 +36,8 @@ constexpr std::size_t kIdleBuffersMax = 16;
 }  // namespace
 
 struct BlobWriter::Worker {
-    explicit Worker(const Engine& engine)
-        : tools{engine.keys, engine.compression_level}, digest{engine.keys.extent_tag_key()} {}
+    explicit Worker(const Engine& engine) : tools{engine.keys, engine.compression_level} {}
     FrameTools tools;
-    FastDigest digest;
     Buffer plain;
     Buffer delta;
     Buffer past;
@@ -276,7 +274,7 @@ std::optional<BlobWriter::Past> BlobWriter::read_past(
         return add_layer(past, id, proof);
     });
     // What was made of the state is worthless then. A tag is of all deltas and the whole length.
-    if (!all || (parent.tag && worker.digest(past.state) != parent.tag)) {
+    if (!all || (parent.tag && worker.tools.ids.tag(past.state) != parent.tag)) {
         past = {};
         if (!read_base(past, worker.past, *parent.base, size, Proof::kId)) {
             return std::nullopt;
@@ -404,7 +402,7 @@ BlobWriter::Payload BlobWriter::prepare(
     // Taken before the data is compressed: the verification then covers everything after this
     // moment.
     if (engine_.options.verification == Verification::kBeforePublish) {
-        payload.digest = digest ? *digest : worker.digest(plain);
+        payload.digest = digest ? *digest : worker.tools.ids.tag(plain);
     }
     const ByteSpan compressed = worker.tools.compressor.compress(plain, worker.tools.compressed);
     payload.bytes = compressed.empty() ? plain : compressed;
@@ -506,7 +504,7 @@ void BlobWriter::publish(Worker& worker, std::unique_ptr<OpenPack> pack) {
     const Sha256 name = sha256(bytes);
     // After the name is computed: it stands for the very bytes that are verified here.
     if (engine_.options.verification == Verification::kBeforePublish) {
-        verify_pack(pack->builder, pack->digests, worker.digest, worker.tools, worker.plain);
+        verify_pack(pack->builder, pack->digests, worker.tools, worker.plain);
     }
     // A pack of this name can only be this one, from an attempt whose answer was lost.
     engine_.store.put_new(pack_key(name), bytes, stop_source_.get_token());
@@ -586,7 +584,6 @@ void BlobWriter::finish() {
 void verify_pack(
     const PackBuilder& pack,
     const std::vector<FastDigest::Value>& digests,
-    FastDigest& digest,
     FrameTools& tools,
     Buffer& plain
 ) {
@@ -608,7 +605,7 @@ void verify_pack(
                                bytes,
                                out
                            ) &&
-                           digest(out) == digests[i];
+                           tools.ids.tag(out) == digests[i];
         if (!sound) {
             throw_corrupting_machine();
         }

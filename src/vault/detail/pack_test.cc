@@ -136,8 +136,6 @@ TEST(Pack, DamagedClosingsAreRefused) {
 
 TEST(Pack, VerificationFindsWhatMemoryDid) {
     const KeyRing keys = KeyRing::generate(RepositoryId::random());
-    const Secret digest_key = Secret::random(32);
-    FastDigest digest{digest_key};
     FrameTools tools{keys, 1};
     const Bytes first = text_like_bytes(50'000, 1);
     const Bytes second = pseudo_random_bytes(3000, 2);
@@ -155,22 +153,22 @@ TEST(Pack, VerificationFindsWhatMemoryDid) {
     };
     PackBuilder pack{keys, random_array<32>(), kMiB};
     build(pack);
-    std::vector<FastDigest::Value> digests{digest(first), digest(second)};
+    std::vector<FastDigest::Value> digests{tools.ids.tag(first), tools.ids.tag(second)};
     Buffer plain;
-    EXPECT_NO_THROW(verify_pack(pack, digests, digest, tools, plain));
+    EXPECT_NO_THROW(verify_pack(pack, digests, tools, plain));
     // As if a bit had turned over between reading the data and sealing it.
     digests[1][0] ^= std::byte{1};
     EXPECT_EQ(
-        kind_thrown([&] { verify_pack(pack, digests, digest, tools, plain); }),
+        kind_thrown([&] { verify_pack(pack, digests, tools, plain); }),
         ErrorKind::kWriteVerification
     );
     // As if one had turned over in the finished pack.
-    digests[1] = digest(second);
+    digests[1] = tools.ids.tag(second);
     const ByteSpan frame = pack.frame_bytes(pack.entries()[0]);
     auto* const inside = const_cast<std::byte*>(frame.data()) + 1000;
     *inside ^= std::byte{1};
     EXPECT_EQ(
-        kind_thrown([&] { verify_pack(pack, digests, digest, tools, plain); }),
+        kind_thrown([&] { verify_pack(pack, digests, tools, plain); }),
         ErrorKind::kWriteVerification
     );
 }

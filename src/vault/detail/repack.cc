@@ -20,7 +20,6 @@ BlobCopier::BlobCopier(Engine& engine, std::stop_token stop)
     : engine_{engine},
       stop_{std::move(stop)},
       tools_{engine.keys, engine.compression_level},
-      digest_{digest_key_},
       builder_{engine.keys, random_array<32>(), engine.pack_bytes()} {}
 
 const BlobCopier::Source* BlobCopier::source_of(const Sha256& pack) {
@@ -97,7 +96,7 @@ bool BlobCopier::copy(const Sha256& pack, const PackEntry& entry) {
     }
     builder_.seal(tools_.aead, *place, *payload);
     digests_.push_back(
-        engine_.options.verification == Verification::kBeforePublish ? digest_(plain)
+        engine_.options.verification == Verification::kBeforePublish ? tools_.ids.tag(plain)
                                                                      : FastDigest::Value{}
     );
     ++blobs_;
@@ -112,7 +111,7 @@ void BlobCopier::publish() {
     const ByteSpan bytes = builder_.finish(tools_.aead);
     const Sha256 name = sha256(bytes);
     if (engine_.options.verification == Verification::kBeforePublish) {
-        verify_pack(builder_, digests_, digest_, tools_, verified_);
+        verify_pack(builder_, digests_, tools_, verified_);
     }
     engine_.store.put_new(pack_key(name), bytes, stop_);
     const auto number = static_cast<std::uint32_t>(unindexed_.packs.size());

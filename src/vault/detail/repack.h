@@ -42,9 +42,7 @@ private:
 
     Engine& engine_;
     const std::stop_token stop_;
-    const Secret digest_key_ = Secret::random(kKeyBytes);
     FrameTools tools_;
-    FastDigest digest_;
     PackBuilder builder_;
     std::vector<FastDigest::Value> digests_;
     SegmentContents unindexed_;
